@@ -1,0 +1,1 @@
+"""Unified diffs for open_clip releases. Imported as `sclip_plugin.patches`."""

@@ -1,0 +1,55 @@
+"""The `sclip` command: a table of subcommands, each in a module of its own that is imported only when it is asked for.
+
+A command module offers `add_arguments(parser)` and `run(args) -> int | None`, and a module docstring whose first line
+is its one-line help. Errors derived from `SClipError` are printed in one line; bad usage exits 2, failures exit 1.
+"""
+
+import argparse
+import sys
+from importlib import import_module
+
+from sclip_plugin._version import __version__
+from sclip_plugin.errors import SClipError, UsageError
+
+COMMANDS = {
+    "convert": ("sclip_plugin.shards.convert", "captions and images -> paired/, unpaired/, val/ shards"),
+    "keywords": ("sclip_plugin.shards.extract", "captions of paired shards -> keyword file"),
+    "eval": ("sclip_plugin.evaluation.command", "zero-shot classification and retrieval of a checkpoint"),
+    "demo": ("sclip_plugin.demo.command", "the whole way on an embedded data set"),
+    "doctor": ("sclip_plugin.doctor", "is the plugin active here, by which route, and if not, why"),
+}
+
+
+def main(argv=None) -> int:
+    """Entry point of the console script. Returns 0 (done), 1 (the data or the run failed) or 2 (wrong usage)."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = argparse.ArgumentParser(prog="sclip", description="Prepare data for, check and evaluate S-CLIP runs.")
+    parser.add_argument("--version", action="version", version=f"sclip-plugin {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    wanted = next((word for word in argv if not word.startswith("-")), None)
+    for name, (module, summary) in COMMANDS.items():
+        if name != wanted:
+            subparsers.add_parser(name, help=summary)
+            continue
+        command = import_module(module)
+        sub = subparsers.add_parser(
+            name, help=summary, description=command.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        command.add_arguments(sub)
+        sub.set_defaults(run=command.run)
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except UsageError as error:
+        print(f"sclip {args.command}: {error}", file=sys.stderr)
+        return 2
+    except (SClipError, OSError) as error:
+        print(f"sclip {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"sclip {args.command}: interrupted; run the same command again to continue", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

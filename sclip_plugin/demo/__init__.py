@@ -1,0 +1,1 @@
+"""The embedded data set, its start model and the demonstration run."""

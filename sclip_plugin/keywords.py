@@ -1,0 +1,106 @@
+"""The keyword vocabulary: which keywords or phrases occur in a caption (METHOD: keywords; paper section 4.2).
+
+Legend: K keywords, B captions.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from sclip_plugin.errors import DataError
+
+# A word is a run of letters and digits; an apostrophe or any other punctuation separates. "trees." matches "trees".
+_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Lower-cased words of `text` without punctuation; the one way in which this project splits text into words."""
+    return tuple(_WORD.findall(text.casefold()))
+
+
+class Vocabulary:
+    """An ordered set of K keywords with whole-word phrase matching.
+
+    One pass over a caption's word n-grams finds every keyword, overlapping ones too, at a cost that does not depend
+    on K.
+
+    Args:
+        keywords: the keywords or phrases, in order.
+        source: where they come from, for error messages.
+
+    Raises:
+        DataError: no keyword at all; a keyword without any letter or digit; two that are equal without case and
+            punctuation.
+    """
+
+    def __init__(self, keywords: Iterable[str], source: str = "keywords"):
+        self._build([(f"keyword {number}", text) for number, text in enumerate(keywords, 1)], source)
+
+    def _build(self, entries: list[tuple[str, str]], source: str) -> None:
+        self.keywords: list[str] = []
+        self._index: dict[tuple[str, ...], int] = {}
+        where: list[str] = []
+        for place, text in entries:
+            key = words(text)
+            if not key:
+                raise DataError(f"{source}: {place} ({text!r}) has no letter or digit")
+            if key in self._index:
+                first = self._index[key]
+                raise DataError(
+                    f"{source}: duplicate keyword: {where[first]} ({self.keywords[first]!r}) and {place} ({text!r})"
+                )
+            self._index[key] = len(self.keywords)
+            self.keywords.append(text)
+            where.append(place)
+        if not self.keywords:
+            raise DataError(f"{source}: no keywords")
+        self._lengths = sorted({len(key) for key in self._index})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Vocabulary":
+        """Read a vocabulary file: one keyword a line; lines that begin with `#`, anything from TAB `#` on, and blank
+        lines are ignored.
+
+        Raises:
+            DataError: missing or empty file, undecodable text, or duplicates (naming both lines).
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"keyword file {path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+        except OSError as error:
+            raise DataError(f"keyword file {path}: {error.strerror or error}") from None
+        entries = []
+        for number, line in enumerate(text.splitlines(), 1):
+            keyword = "" if line.startswith("#") else line.split("\t#", 1)[0].strip()
+            if keyword:
+                entries.append((f"line {number}", keyword))
+        vocabulary = cls.__new__(cls)
+        vocabulary._build(entries, f"keyword file {path}")
+        return vocabulary
+
+    def __len__(self) -> int:
+        return len(self.keywords)
+
+    def __iter__(self):
+        return iter(self.keywords)
+
+    def indices(self, caption: str) -> list[int]:
+        """Sorted indices of the keywords that occur in `caption`."""
+        tokens = words(caption)
+        lookup = self._index.get
+        found = {
+            hit
+            for length in self._lengths
+            for start in range(len(tokens) - length + 1)
+            if (hit := lookup(tokens[start : start + length])) is not None
+        }
+        return sorted(found)
+
+    def matches(self, caption: str) -> np.ndarray:
+        """bool (K,): which keywords occur in `caption`."""
+        row = np.zeros(len(self), dtype=bool)
+        row[self.indices(caption)] = True
+        return row

@@ -1,0 +1,1 @@
+"""What prepares data: readers, writer, keyword extraction, verification. Imported as `sclip_plugin.shards`."""
