@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from sclip_plugin.errors import DataError
 
 # A word is a run of letters and digits; an apostrophe or any other punctuation separates. "trees." matches "trees".
@@ -99,8 +97,10 @@ class Vocabulary:
         }
         return sorted(found)
 
-    def matches(self, caption: str) -> np.ndarray:
-        """bool (K,): which keywords occur in `caption`."""
-        row = np.zeros(len(self), dtype=bool)
+    def matches(self, caption: str):
+        """Tensor, bool (K,): which keywords occur in `caption`."""
+        import torch  # here, so that reading keyword files costs no torch import
+
+        row = torch.zeros(len(self), dtype=torch.bool)
         row[self.indices(caption)] = True
         return row
