@@ -1,0 +1,78 @@
+"""Is the plugin active here, for which open_clip, by which route, and what is wrong where it is not?
+
+Example:
+    sclip doctor
+
+Exits 0 where `--loss sclip` works in this environment, else 1.
+"""
+
+import os
+from importlib.metadata import PackageNotFoundError, entry_points, version
+
+from sclip_plugin import host
+from sclip_plugin._version import __version__
+from sclip_plugin.autoload import DISABLE, disabled
+
+WEBDATASET_LIMIT = (0, 2, 86)  # open_clip 3.x breaks on later ones
+
+
+def add_arguments(parser) -> None:
+    """`sclip doctor` takes no arguments."""
+
+
+def run(_args) -> int:
+    """Print versions, route and problems. Returns 0 or 1."""
+    for name in ("torch", "open_clip_torch", "webdataset"):
+        print(f"{name:<16} {_version(name) or 'not installed'}")
+    print(f"{'sclip-plugin':<16} {__version__}")
+    found = problems()
+    if not found:
+        print("active: `--loss sclip` works with open_clip_train.main, by the import hook (torch.backends entry point)")
+        return 0
+    for problem in found:
+        print(f"problem: {problem}")
+    if host.unsupported() is None:
+        print("the explicit route works all the same: torchrun -m sclip_plugin.main <the same arguments>")
+    return 1
+
+
+def problems() -> list[str]:
+    """One line for each reason why `open_clip_train.main --loss sclip` would not reach the plugin."""
+    found = [line for line in (host.unsupported(), _webdataset_problem()) if line]
+    if disabled():
+        found.append(f"{DISABLE}={os.environ[DISABLE]} switches the plugin off")
+    torch_version = _version("torch")
+    if torch_version is None:
+        found.append("torch is not installed")
+    elif tuple(int(part) for part in torch_version.split(".")[:2]) < (2, 5):
+        found.append(f"torch {torch_version} does not load plugins by itself (that needs 2.5)")
+    if os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD") == "0":
+        found.append("TORCH_DEVICE_BACKEND_AUTOLOAD=0 keeps torch from loading plugins")
+    if not any(point.value.startswith("sclip_plugin.") for point in entry_points(group="torch.backends")):
+        found.append("the entry point is not installed: pip install sclip-plugin (a source tree on PYTHONPATH has none)")
+    if not found and not _hooked():
+        found.append("open_clip_train was imported, but its parser is not the plugin's")
+    return found
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _webdataset_problem() -> str | None:
+    found = _version("webdataset")
+    if found is None:
+        return "webdataset is not installed: pip install 'webdataset<=0.2.86'"
+    if tuple(int(part) for part in found.split(".")[:3] if part.isdigit()) > WEBDATASET_LIMIT:
+        return f"webdataset {found} breaks open_clip 3.x: pip install 'webdataset<=0.2.86'"
+    return None
+
+
+def _hooked() -> bool:
+    import torch  # noqa: F401 (its import calls the entry point)
+    from open_clip_train import params
+
+    return hasattr(params.parse_args, "__wrapped__")

@@ -1,0 +1,168 @@
+"""All knowledge of open_clip_train 3.x: where its training command is met, and what its calls look like.
+
+Its `main` imports by name `parse_args`, `create_model_and_transforms`, `create_loss`, `get_data`, `train_one_epoch`
+and `evaluate`, so each is replaced in its own module before `main` imports it. Each replacement calls the original
+first or instead, and does so unchanged unless the arguments say `--loss sclip`.
+
+The plugin itself (`sclip_plugin.plugin`) knows none of this and is imported only when there is something to do.
+"""
+
+import argparse
+import functools
+import types
+from typing import Any
+
+from wrapt import register_post_import_hook
+
+_args: Any = None  # the arguments of the run in this process, once parsed
+
+
+def install() -> None:
+    """Register a hook for each module of the host whose names its `main` imports."""
+    for module, patch in (
+        ("open_clip", _patch_open_clip),
+        ("open_clip_train.params", _patch_params),
+        ("open_clip_train.data", _patch_data),
+        ("open_clip_train.train", _patch_train),
+    ):
+        register_post_import_hook(patch, module)
+    _let_ddp_run_on_cpu()
+
+
+def active() -> bool:
+    """True in a run with `--loss sclip`."""
+    return _args is not None and _args.loss == "sclip"
+
+
+def _wrap(module, name: str):
+    """Decorator: replace `module.name` by a function that receives the original as its first argument."""
+
+    def replace(function):
+        original = getattr(module, name)
+
+        @functools.wraps(original)
+        def replacement(*args, **kwargs):
+            return function(original, *args, **kwargs)
+
+        setattr(module, name, replacement)
+        return replacement
+
+    return replace
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """The host's parser with the plugin's group of flags and checks."""
+
+    def parse_args(self, args=None, namespace=None):
+        global _args
+        from sclip_plugin import plugin
+        from sclip_plugin.errors import SClipError
+
+        plugin.add_arguments(self)
+        parsed = super().parse_args(args, namespace)
+        try:
+            plugin.check_arguments(parsed, world_size=_world_size())
+        except SClipError as error:
+            self.exit(2, f"{self.prog}: error: {error}\n")
+        _args = parsed
+        return parsed
+
+
+def _world_size() -> int:
+    from open_clip_train.distributed import world_info_from_env
+
+    return world_info_from_env()[2]
+
+
+def _patch_params(params) -> None:
+    @_wrap(params, "parse_args")
+    def parse_args(original, args):
+        stock = params.argparse
+        # the function builds its parser itself; it finds ours under the name it uses
+        params.argparse = types.SimpleNamespace(**{**vars(stock), "ArgumentParser": _Parser})
+        try:
+            return original(args)
+        finally:
+            params.argparse = stock
+
+
+# --- model and loss --------------------------------------------------------------------------------------------------
+
+
+def _patch_open_clip(open_clip) -> None:
+    @_wrap(open_clip, "create_model_and_transforms")
+    def create_model_and_transforms(original, *args, **kwargs):
+        created = original(*args, **kwargs)
+        if active():
+            from sclip_plugin import plugin
+
+            tokenizer = open_clip.get_tokenizer(
+                _args.model, cache_dir=_args.cache_dir, context_length=_args.force_context_length
+            )
+            plugin.adapt_model(created[0], _args, tokenizer)
+        return created
+
+    @_wrap(open_clip, "create_loss")
+    def create_loss(original, args):
+        if getattr(args, "loss", None) != "sclip":
+            return original(args)
+        from sclip_plugin import plugin
+
+        return plugin.build_loss(args)
+
+
+def _let_ddp_run_on_cpu() -> None:
+    """The host builds DDP with `device_ids=[cpu]`, which DDP refuses; on CPU it must be None."""
+    import torch
+    from torch.nn.parallel import DistributedDataParallel
+
+    original = DistributedDataParallel.__init__
+
+    @functools.wraps(original)
+    def init(self, module, device_ids=None, *args, **kwargs):
+        if device_ids and all(isinstance(d, torch.device) and d.type == "cpu" for d in device_ids):
+            device_ids = None
+        original(self, module, device_ids, *args, **kwargs)
+
+    DistributedDataParallel.__init__ = init
+
+
+# --- data and epochs -------------------------------------------------------------------------------------------------
+
+
+def _patch_data(data) -> None:
+    @_wrap(data, "get_data")
+    def get_data(original, args, preprocess_fns, epoch=0, tokenizer=None):
+        if getattr(args, "loss", None) != "sclip":
+            return original(args, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
+        from sclip_plugin import host, plugin
+
+        loader = plugin.build_loader(args, preprocess_fns[0], tokenizer)
+        found = {"train": data.DataInfo(dataloader=loader, shared_epoch=loader.shared_epoch)}
+        rest = types.SimpleNamespace(**{**vars(args), "train_data": None, "dataset_type": "webdataset"})
+        plugin.announce(args, loader, host.route)
+        sets = plugin.evaluation_sets(args, preprocess_fns[1], tokenizer)
+        if "val" in sets:
+            rest.val_data = None
+        found.update(original(rest, preprocess_fns, epoch=epoch, tokenizer=tokenizer))
+        found.update(sets)
+        return found
+
+
+def _patch_train(train) -> None:
+    @_wrap(train, "train_one_epoch")
+    def train_one_epoch(original, model, data, *args, **kwargs):
+        if not active():
+            return original(model, data, *args, **kwargs)
+        from sclip_plugin import plugin
+        from sclip_plugin.errors import SClipError
+
+        try:
+            result = original(model, data, *args, **kwargs)
+        except SClipError as error:
+            raise SystemExit(f"sclip_plugin: {error}") from None
+        plugin.end_of_epoch(_args, data["train"].dataloader)
+        return result
