@@ -1,0 +1,71 @@
+"""One mixed batch, in the two parts that open_clip's loop takes: images and texts.
+
+Legend: B pairs, U unpaired images, K keywords, L context length. The loop asks for `.to(device=, dtype=,
+non_blocking=)` and `len()`; `len` is B, so that its counts are those of the pairs.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass
+class MixedImages:
+    """pixels: (B+U, 3, H, W), the pairs first. num_paired: B."""
+
+    pixels: Tensor
+    num_paired: int
+
+    def to(self, device=None, dtype=None, non_blocking=False) -> "MixedImages":
+        """A copy of the batch on `device`, in `dtype` (None: as it is)."""
+        return MixedImages(self.pixels.to(device=device, dtype=dtype, non_blocking=non_blocking), self.num_paired)
+
+    def pin_memory(self) -> "MixedImages":
+        """Called by the DataLoader."""
+        return MixedImages(self.pixels.pin_memory(), self.num_paired)
+
+    def __len__(self) -> int:
+        return self.num_paired
+
+
+@dataclass
+class MixedTexts:
+    """tokens: (B, L) captions. candidates: bool (B, K), which keywords each caption holds, or None."""
+
+    tokens: Tensor
+    candidates: Tensor | None = None
+
+    def to(self, device=None, non_blocking=False) -> "MixedTexts":
+        """A copy of the batch on `device`."""
+        return self._map(lambda tensor: tensor.to(device=device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "MixedTexts":
+        """Called by the DataLoader."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, function) -> "MixedTexts":
+        return MixedTexts(function(self.tokens), None if self.candidates is None else function(self.candidates))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass
+class MixedBatch:
+    """What a loader's worker hands over.
+
+    counts: what was read since the worker's last batch, by outcome ("paired: read", "paired: no caption", …).
+    error: a message where the worker cannot go on; images and texts are None then.
+    """
+
+    images: MixedImages | None = None
+    texts: MixedTexts | None = None
+    counts: Counter = field(default_factory=Counter)
+    error: str | None = None
+
+    def pin_memory(self) -> "MixedBatch":
+        """Called by the DataLoader."""
+        if self.error:
+            return self
+        return MixedBatch(self.images.pin_memory(), self.texts.pin_memory(), self.counts)
