@@ -49,7 +49,9 @@ def problems() -> list[str]:
     if os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD") == "0":
         found.append("TORCH_DEVICE_BACKEND_AUTOLOAD=0 keeps torch from loading plugins")
     if not any(point.value.startswith("sclip_plugin.") for point in entry_points(group="torch.backends")):
-        found.append("the entry point is not installed: pip install sclip-plugin (a source tree on PYTHONPATH has none)")
+        found.append(
+            "the entry point is not installed: pip install sclip-plugin (a source tree on PYTHONPATH has none)"
+        )
     if not found and not _hooked():
         found.append("open_clip_train was imported, but its parser is not the plugin's")
     return found

@@ -1,0 +1,186 @@
+"""A slot's decoded samples, in order: segments → samples → shuffle buffer → image and captions, bad ones counted."""
+
+import io
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+
+from PIL import Image
+
+from sclip_plugin.data.order import Segment
+from sclip_plugin.data.tarstream import IMAGE_SUFFIXES, read_samples
+from sclip_plugin.errors import DataError
+
+# Samples that wait, still encoded, to be drawn at random. Ours; open_clip holds 5000 of one kind, we hold two kinds.
+SHUFFLE_BUFFER = 2000
+
+
+@dataclass
+class Raw:
+    """An encoded sample and where it came from; `identity` is (shard, position)."""
+
+    identity: tuple[int, int]
+    members: dict[str, bytes]
+
+
+class Skip(Exception):
+    """The sample cannot be used; the message is the reason it is counted under."""
+
+
+def image_bytes(members: dict[str, bytes]) -> bytes:
+    """The first image member, in the order in which open_clip prefers them."""
+    for suffix in ("jpg", "png", "jpeg", "webp"):
+        if suffix in members:
+            return members[suffix]
+    raise Skip("no image")
+
+
+def captions(members: dict[str, bytes]) -> list[str]:
+    """Captions of a pair: `captions` of its `.json` where there are, else its `.txt`; never empty."""
+    found = []
+    if "json" in members:
+        try:
+            listed = json.loads(members["json"])
+            found = listed.get("captions") or [] if isinstance(listed, dict) else []
+        except ValueError:
+            found = []
+    if not found and "txt" not in members:
+        raise Skip("no caption")
+    if not found:
+        found = [members["txt"].decode("utf-8", errors="replace")]
+    found = [text.strip() for text in found if isinstance(text, str) and text.strip()]
+    if not found:
+        raise Skip("empty caption")
+    return found
+
+
+def decode_image(members: dict[str, bytes], transform: Callable):
+    """The transformed image, decoded as open_clip does (RGB)."""
+    data = image_bytes(members)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image = image.convert("RGB")
+    except Exception as error:  # decoders raise whatever they like on hostile bytes; the reason is counted, not lost
+        raise Skip("undecodable image") from error
+    return transform(image)
+
+
+@dataclass
+class SampleStream:
+    """Reads one data set for one slot.
+
+    Args:
+        urls: its shards.
+        name: "paired" or "unpaired", for counts and messages.
+        decode: Raw → decoded sample; raises `Skip`.
+        flag: the option that named it, for messages.
+        counts: where outcomes are counted, `"NAME: read"` and `"NAME: REASON"`.
+    """
+
+    urls: list[str]
+    name: str
+    decode: Callable[[Raw], object]
+    flag: str
+    counts: Counter = field(default_factory=Counter)
+
+    _in_pass: int = 0  # samples of the pass under way
+    _longest: int = 0  # samples of the longest whole pass so far
+    _dry: int = 0  # unusable samples in a row
+
+    def raw(self, segments) -> Iterator[Raw]:
+        """Encoded samples of the segments, in order; `END_OF_PASS` among the segments ends a pass over the set."""
+        for segment in segments:
+            if segment is END_OF_PASS:
+                self._end_pass()
+                continue
+            faults = Counter()
+            for position, members in read_samples(self.urls[segment.shard], segment.first, segment.stop, faults):
+                if position % segment.stride == segment.offset:
+                    self._in_pass += 1
+                    yield Raw((segment.shard, position), members)
+            for reason, number in faults.items():
+                self.counts[f"{self.name}: {reason}"] += number
+
+    def _end_pass(self) -> None:
+        if not self._in_pass:
+            raise DataError(self.nothing_usable())
+        self._longest, self._in_pass = max(self._longest, self._in_pass), 0
+
+    def decoded(self, raws) -> Iterator[tuple[Raw, object]]:
+        """Usable samples; the others are counted by reason.
+
+        Raises:
+            DataError: where a whole pass held no usable sample.
+        """
+        for raw in raws:
+            try:
+                sample = self.decode(raw)
+            except Skip as reason:
+                self.counts[f"{self.name}: {reason}"] += 1
+                self._dry += 1
+                if self._dry > self._longest > 0:
+                    raise DataError(self.nothing_usable()) from None
+                continue
+            self._dry = 0
+            self.counts[f"{self.name}: read"] += 1
+            yield raw, sample
+
+    def endless(self, first, again: Callable[[int], Iterable[Segment]], rng: random.Random):
+        """Usable samples of the segments `first`, shuffled, then of the passes `again(0)`, `again(1)`, … for ever."""
+        yield from self.decoded(shuffled(self.raw(first), SHUFFLE_BUFFER, rng))
+        yield from self.decoded(self.raw(forever(again)))
+
+    def nothing_usable(self) -> str:
+        """What a pass found, and what a usable sample needs."""
+        prefix = f"{self.name}: "
+        found = ", ".join(
+            f"{number} × {key.removeprefix(prefix)}" for key, number in sorted(self.counts.items()) if prefix in key
+        )
+        need = f"an image ({', '.join(IMAGE_SUFFIXES)})" + (" and a caption (.txt)" if self.name == "paired" else "")
+        return (
+            f"{self.flag}: no usable sample in a whole pass over {len(self.urls)} shards; "
+            f"found {found or 'no samples'}; a sample needs {need} under one key"
+        )
+
+
+END_OF_PASS = None  # among segments: all samples of the set have been passed
+
+
+def forever(passes: Callable[[int], Iterable[Segment]]) -> Iterator[Segment | None]:
+    """The segments of `passes(0)`, `passes(1)`, …, `END_OF_PASS` after each."""
+    for number in count():
+        yield from passes(number)
+        yield END_OF_PASS
+
+
+def shuffled(items, size: int, rng: random.Random) -> Iterator:
+    """The items in random order, from a buffer of `size` that is filled before the first is drawn."""
+    buffer: list = []
+    for item in items:
+        if len(buffer) < size:
+            buffer.append(item)
+            continue
+        index = rng.randrange(size)
+        buffer[index], item = item, buffer[index]
+        yield item
+    rng.shuffle(buffer)
+    yield from buffer
+
+
+def take(stream: Iterator, number: int, taken: list | None = None) -> list:
+    """The next `number` samples with different identities, after those `taken` already (decoded pairs of `Raw`, it)."""
+    batch = list(taken or [])
+    present = {raw.identity for raw, _ in batch}
+    repeats = 0
+    while len(batch) < number:
+        raw, sample = next(stream)
+        # a set smaller than a batch cannot fill it without repeating: after a whole batch of repeats, let them in
+        if raw.identity in present and repeats < number:
+            repeats += 1
+            continue
+        present.add(raw.identity)
+        batch.append((raw, sample))
+    return batch
