@@ -201,7 +201,7 @@ class _Slot:
             yield take(chain(block, samples), layout.batch)
 
     def _unpaired_window(self):
-        """Segments of the endless unpaired sequence that this slot reads in this epoch; None where sizes are unknown."""
+        """Segments of the endless unpaired sequence that this slot reads in this epoch; None: sizes unknown."""
         config, layout = self.config, self.unpaired
         if config.resampled or config.unpaired.sizes is None:
             return None

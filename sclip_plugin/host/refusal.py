@@ -1,13 +1,14 @@
 """An open_clip that this plugin does not support: `--loss sclip` is refused with one line; all else is untouched."""
 
 import sys
+from itertools import pairwise
 
 from wrapt import register_post_import_hook
 
 
 def wants_sclip(argv: list[str]) -> bool:
     """True where the command line asks for `--loss sclip`, in either spelling."""
-    return "--loss=sclip" in argv or any(pair == ("--loss", "sclip") for pair in zip(argv, argv[1:]))
+    return "--loss=sclip" in argv or any(pair == ("--loss", "sclip") for pair in pairwise(argv))
 
 
 def install() -> None:

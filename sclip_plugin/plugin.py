@@ -1,0 +1,196 @@
+"""The plugin, as any host drives it: add arguments, check them, adapt the model, build loss and data, end an epoch.
+
+A host module (`sclip_plugin.host`) calls these; nothing here knows how the host's training command is built.
+"""
+
+import logging
+from collections import Counter
+
+from sclip_plugin import options
+from sclip_plugin._version import __version__
+from sclip_plugin.errors import DataError, UsageError
+
+add_arguments = options.add_arguments
+
+
+def check_arguments(args, world_size: int) -> None:
+    """Refuse, before any model is loaded, arguments and data that cannot work; fill in defaults.
+
+    Leaves on `args` what later calls need: `sclip_config` (`data.mixed.MixedConfig`) and `sclip_vocabulary`.
+
+    Raises:
+        UsageError, DataError: one line that names the flag or file.
+    """
+    options.check(args)
+    if args.loss != "sclip":
+        return
+    from sclip_plugin import host
+    from sclip_plugin.keywords import Vocabulary
+
+    if host.unsupported():
+        raise UsageError(host.unsupported())
+    args.sclip_vocabulary = Vocabulary.load(args.keywords) if args.keywords else None
+    args.sclip_config = _data_config(args, world_size)
+
+
+def _data_config(args, world_size: int):
+    from sclip_plugin.data.mixed import MixedConfig
+
+    config = MixedConfig(
+        paired=_source(args, "--train-data", args.train_data_upsampling_factors, args.train_num_samples),
+        unpaired=_source(args, "--unpaired-data", args.unpaired_upsampling_factors, args.unpaired_num_samples),
+        batch_size=args.batch_size,
+        unpaired_batch_size=args.unpaired_batch_size,
+        accum=args.accum_freq,
+        world_size=world_size,
+        seed=args.seed,
+        resampled=args.dataset_resampled,
+    )
+    if not config.epoch_samples:
+        raise UsageError("--train-data: remote shards without a sizes.json; give --train-num-samples")
+    available = min(config.epoch_samples, config.paired.total or config.epoch_samples)
+    if available < config.global_batch:
+        raise DataError(
+            f"--train-data holds {available} pairs, fewer than one global batch of {config.global_batch} "
+            f"(--batch-size {args.batch_size} × {world_size} processes × --accum-freq {args.accum_freq})"
+        )
+    return config
+
+
+def _source(args, flag: str, factors: str | None, num_samples: int | None):
+    from sclip_plugin.data.mixed import Source
+    from sclip_plugin.data.shardlist import count_samples, expand
+
+    factors_flag = f"{flag}-upsampling-factors" if flag == "--train-data" else "--unpaired-upsampling-factors"
+    shards = expand(getattr(args, options.dest(flag)), flag, factors, factors_flag)
+    sizes = count_samples(shards)
+    if sizes is not None and not sizes.sum():
+        raise DataError(f"{flag}: {len(shards)} shards without a single sample (from {shards.pattern!r})")
+    if flag == "--unpaired-data" and sizes is not None and num_samples not in (None, sizes.sum()):
+        raise UsageError(
+            f"--unpaired-num-samples {num_samples}: the shards hold {sizes.sum()}; the flag is for remote shards"
+        )
+    return Source(shards, sizes, num_samples)
+
+
+def adapt_model(model, args, tokenizer) -> None:
+    """Extend the model in place; tokenise the keywords.
+
+    Raises:
+        DataError: a keyword longer than the model's context.
+    """
+    from sclip_plugin.model import adapt
+
+    tokens = None
+    if args.sclip_vocabulary is not None:
+        tokens = keyword_tokens(args.sclip_vocabulary, args.keyword_template, tokenizer, args.keywords)
+    adapt(model, tokens, args.rank, args.world_size, args.accum_freq)
+
+
+def keyword_tokens(vocabulary, template: str, tokenizer, source: str):
+    """LongTensor (K, L): the tokens of each keyword in its template.
+
+    Raises:
+        DataError: a keyword that does not fit into the context, naming it.
+    """
+    texts = [template.replace("{}", keyword) for keyword in vocabulary]
+    tokens = tokenizer(texts)
+    context = tokens.shape[1]
+    longer = tokenizer(texts, context_length=context + 1)
+    too_long = (longer != tokenizer([""], context_length=context + 1)[0, -1]).sum(dim=1) > context
+    if too_long.any():
+        text = texts[int(too_long.int().argmax())]
+        raise DataError(f"keyword file {source}: {text!r} is longer than the model's context of {context} tokens")
+    return tokens
+
+
+def build_loss(args):
+    """The `SClipLoss` that the arguments describe."""
+    from sclip_plugin.loss import SClipLoss
+
+    return SClipLoss(
+        local_loss=args.local_loss,
+        gather_with_grad=args.gather_with_grad,
+        cache_labels=True,
+        rank=args.rank,
+        world_size=args.world_size,
+        pseudo_label=args.sclip_pseudo_label,
+        sinkhorn_iterations=args.sclip_sinkhorn_iterations,
+        epsilon=args.sclip_epsilon,
+        caption_weight=args.sclip_caption_weight,
+        keyword_weight=args.sclip_keyword_weight,
+        keyword_targets=args.sclip_keyword_targets,
+    )
+
+
+def build_loader(args, transform, tokenizer):
+    """The mixed training loader of this rank."""
+    from sclip_plugin.data.mixed import MixedLoader
+
+    config = args.sclip_config
+    config.rank, config.world_size = args.rank, args.world_size
+    return MixedLoader(
+        config,
+        transform,
+        tokenizer,
+        args.sclip_vocabulary,
+        workers=args.workers,
+        pin_memory=str(args.device).startswith("cuda"),
+    )
+
+
+def announce(args, loader, route: str) -> None:
+    """Say on the first rank that the plugin is at work, and what is likely to go wrong."""
+    if args.rank != 0:
+        return
+    config, keywords = loader.config, args.sclip_vocabulary
+    logging.info(
+        f"sclip_plugin {__version__} active by {route}: B={config.batch_size} U={config.unpaired_batch_size} "
+        f"K={len(keywords) if keywords else 0} pseudo-label={args.sclip_pseudo_label}; "
+        f"per epoch {config.steps} batches over {config.paired.total} pairs, {config.unpaired.total or 'an unknown number of'} unpaired images"
+    )
+    steps = config.steps // config.accum * args.epochs
+    if args.warmup >= steps:
+        logging.warning(
+            f"--warmup {args.warmup} is not over after the run's {steps} steps: the learning rate never reaches "
+            f"--lr {args.lr}; the paper warms up for 10 steps"
+        )
+    if str(args.device).startswith("cpu") and args.precision == "amp":
+        logging.warning("--precision amp is many times slower than fp32 on a CPU: use --precision fp32")
+    for name, source in (("--train-data", config.paired), ("--unpaired-data", config.unpaired)):
+        if source.sizes is None:
+            logging.warning(f"{name}: shard sizes unknown (no sizes.json); an epoch may read some samples twice")
+
+
+def evaluation_sets(args, transform, tokenizer) -> dict:
+    """Evaluation sets of the plugin's own, by the host's name for them. None yet besides the host's."""
+    return {}
+
+
+def end_of_epoch(args, loader) -> None:
+    """Log what was read and what was skipped, over all ranks; warn where no caption holds a keyword."""
+    counts = _over_ranks(loader.counts, args.world_size)
+    loader.counts = Counter()
+    if args.rank != 0:
+        return
+    pairs, bare = counts["paired: read"], counts.pop("paired: without keyword", 0)
+    skipped = {key: number for key, number in sorted(counts.items()) if not key.endswith(": read")}
+    logging.info(f"sclip_plugin: read {pairs} pairs, {counts['unpaired: read']} unpaired images")
+    if skipped:
+        listed = ", ".join(f"{key} × {number}" for key, number in skipped.items())
+        logging.warning(f"sclip_plugin: skipped samples: {listed}")
+    if args.sclip_vocabulary is not None and pairs and bare * 2 > pairs:
+        logging.warning(
+            f"sclip_plugin: {100 * bare / pairs:.0f}% of the captions read hold none of the keywords in {args.keywords}"
+            "; unpaired images that resemble them learn nothing at the keyword level"
+        )
+
+
+def _over_ranks(counts: Counter, world_size: int) -> Counter:
+    if world_size == 1:
+        return Counter(counts)
+    from torch import distributed as dist
+
+    everybody = [None] * world_size
+    dist.all_gather_object(everybody, dict(counts))
+    return sum((Counter(part) for part in everybody), Counter())
