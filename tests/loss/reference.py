@@ -1,0 +1,132 @@
+"""A slow, plain transcription of METHOD.md's loss: one process, loops over samples and keywords, no tricks.
+
+Legend: B pairs, U unpaired images, K keywords, D width. `I` (B, D), `T` (B, D), `Q` (U, D), `G` (K, D) are the
+L2-normalised features of paired images, captions, unpaired images and keywords; `A` (B, K) says which keyword occurs in
+which caption; `s` is the logit scale (already exponentiated), tau = 1 / s.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+PSEUDO_LABELS = ("ot-image", "ot-text", "soft-image", "soft-text", "hard-image", "hard-text")
+KEYWORD_TARGETS = ("similarity", "softmax", "uniform")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of the loss under SClipLoss's names and defaults."""
+
+    pseudo_label: str = "ot-image"
+    sinkhorn_iterations: int = 10
+    epsilon: float | None = None
+    caption_weight: float = 0.5
+    keyword_weight: float = 0.5
+    keyword_targets: str = "similarity"
+    detach_targets: bool = True
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What stands as columns of the similarity matrices where that differs from the rows (detached copies, say)."""
+
+    images: torch.Tensor
+    texts: torch.Tensor
+    unpaired: torch.Tensor
+
+
+def sinkhorn(cost, epsilon, iterations):
+    """Row-normalised plan (U, B) of entropic transport between uniform marginals, by scaling in the log domain."""
+    num_rows, num_columns = cost.shape
+    kernel = -cost / epsilon
+    row, column = [0.0] * num_rows, [0.0] * num_columns
+    for _ in range(iterations):
+        for j in range(num_columns):
+            mass = torch.logsumexp(torch.stack([row[i] + kernel[i, j] for i in range(num_rows)]), 0)
+            column[j] = -torch.log(torch.tensor(float(num_columns), dtype=cost.dtype)) - mass
+        for i in range(num_rows):
+            mass = torch.logsumexp(torch.stack([column[j] + kernel[i, j] for j in range(num_columns)]), 0)
+            row[i] = -torch.log(torch.tensor(float(num_rows), dtype=cost.dtype)) - mass
+    plan = []
+    for i in range(num_rows):
+        masses = torch.stack([torch.exp(row[i] + column[j] + kernel[i, j]) for j in range(num_columns)])
+        plan.append(masses / masses.sum())
+    return torch.stack(plan)
+
+
+def pseudo_labels(images, texts, unpaired, s, settings):
+    """Target distribution (U, B) of each unpaired image over the captions."""
+    method, support_name = settings.pseudo_label.split("-")
+    support = images if support_name == "image" else texts
+    similarity = torch.stack([torch.stack([torch.dot(q, x) for x in support]) for q in unpaired])
+    if method == "ot":
+        epsilon = 1 / s if settings.epsilon is None else settings.epsilon
+        return sinkhorn(1 - similarity, epsilon, settings.sinkhorn_iterations)
+    if method == "soft":
+        return torch.stack([torch.softmax(s * row, 0) for row in similarity])
+    plan = torch.zeros_like(similarity)
+    for u, row in enumerate(similarity):
+        plan[u, row.argmax()] = 1.0
+    return plan
+
+
+def keyword_weights(cosines, candidates, s, kind):
+    """Target weights (K,) of one unpaired image over its candidate keywords; all zero where it has none."""
+    chosen = [k for k in range(len(candidates)) if candidates[k]]
+    weights = torch.zeros_like(cosines)
+    if not chosen:
+        return weights
+    if kind == "similarity":
+        raw = {k: max(cosines[k].item(), 0.0) for k in chosen}
+    elif kind == "softmax":
+        top = max(cosines[k].item() for k in chosen)
+        raw = {k: torch.exp(s * (cosines[k] - top)).item() for k in chosen}
+    else:
+        raw = dict.fromkeys(chosen, 1.0)
+    total = sum(raw.values())
+    for k in chosen:
+        weights[k] = raw[k] / total if total > 0 else 1 / len(chosen)
+    return weights
+
+
+def cross_entropy(rows, columns, s, targets, bias=0.0):
+    """Mean over rows of -sum(target * log softmax(s * row . column + bias))."""
+    total = 0.0
+    for row, target in zip(rows, targets):
+        logits = torch.stack([s * torch.dot(row, column) + bias for column in columns])
+        log_probability = logits - torch.logsumexp(logits, 0)
+        total = total - sum(target[j] * log_probability[j] for j in range(len(columns)))
+    return total / len(rows)
+
+
+def contrastive(images, texts, unpaired, s, columns, bias):
+    """Supervised term: the unpaired images are extra negatives of each caption."""
+    negatives = columns.images if unpaired is None else torch.cat([columns.images, columns.unpaired])
+    by_image = torch.eye(len(images), len(columns.texts), dtype=images.dtype)
+    by_text = torch.eye(len(texts), len(negatives), dtype=images.dtype)
+    return 0.5 * (
+        cross_entropy(images, columns.texts, s, by_image, bias) + cross_entropy(texts, negatives, s, by_text, bias)
+    )
+
+
+def reference_loss(
+    images, texts, s, unpaired=None, keywords=None, candidates=None, settings=Settings(), bias=0.0, columns=None
+):
+    """The terms of the loss, as a dict of 0-dim tensors under SClipLoss's names."""
+    columns = columns or Columns(images, texts, unpaired)
+    terms = {"contrastive_loss": contrastive(images, texts, unpaired, s, columns, bias)}
+    if unpaired is None:
+        return terms
+    with torch.set_grad_enabled(not settings.detach_targets):
+        plan = pseudo_labels(images, texts, unpaired, s, settings)
+    terms["caption_loss"] = settings.caption_weight * cross_entropy(unpaired, columns.texts, s, plan)
+    if keywords is None:
+        return terms
+    targets = []
+    with torch.no_grad():
+        for u in range(len(unpaired)):
+            cosines = torch.stack([torch.dot(unpaired[u], g) for g in keywords])
+            nearest = int(plan[u].argmax())
+            targets.append(keyword_weights(cosines, candidates[nearest], s, settings.keyword_targets))
+    terms["keyword_loss"] = settings.keyword_weight * cross_entropy(unpaired, keywords, s, targets)
+    return terms
