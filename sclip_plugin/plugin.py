@@ -146,8 +146,11 @@ def announce(args, loader, route: str) -> None:
     config, keywords = loader.config, args.sclip_vocabulary
     logging.info(
         f"sclip_plugin {__version__} active by {route}: B={config.batch_size} U={config.unpaired_batch_size} "
-        f"K={len(keywords) if keywords else 0} pseudo-label={args.sclip_pseudo_label}; "
-        f"per epoch {config.steps} batches over {config.paired.total} pairs, {config.unpaired.total or 'an unknown number of'} unpaired images"
+        f"K={len(keywords) if keywords else 0} pseudo-label={args.sclip_pseudo_label}"
+    )
+    logging.info(
+        f"sclip_plugin: {config.steps} batches per epoch over {config.paired.total} pairs and "
+        f"{config.unpaired.total or 'an unknown number of'} unpaired images"
     )
     steps = config.steps // config.accum * args.epochs
     if args.warmup >= steps:

@@ -1,0 +1,159 @@
+"""Whole runs of open_clip's training command with the plugin, as a user starts them."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import run_training, train_arguments
+
+
+def losses(output: str) -> list[dict[str, float]]:
+    """The logged losses of each step."""
+    rows = []
+    for line in output.splitlines():
+        if "Train Epoch" in line:
+            rows.append({name: float(value) for name, value in re.findall(r"(\w*[Ll]oss): ([\d.eE+-]+) ", line)})
+    return rows
+
+
+def test_trains_with_three_losses_and_a_checkpoint_that_stock_open_clip_loads(shards, tiny_model, tmp_path):
+    arguments = train_arguments(shards, tiny_model, tmp_path, report_to="tensorboard", epochs=2, workers=2)
+    run = run_training(arguments, processes=2)
+    assert run.returncode == 0, run.stdout[-3000:]
+    rows = losses(run.stdout)
+    assert len(rows) == 6  # ceil(40 / 16) = 3 steps an epoch
+    assert set(rows[0]) == {"Contrastive_loss", "Caption_loss", "Keyword_loss", "Loss"}
+    assert rows[-1]["Loss"] < rows[0]["Loss"]
+    assert "active by import hook: B=8 U=8 K=5 pseudo-label=ot-image" in run.stdout
+    assert "read 48 pairs, 48 unpaired images" in run.stdout
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    for name in ("contrastive_loss", "caption_loss", "keyword_loss"):
+        assert len(events.Scalars(f"train/{name}")) == 6
+
+    checkpoint = tmp_path / "run" / "checkpoints" / "epoch_2.pt"
+    script = (
+        "import open_clip, torch, sys; assert 'sclip_plugin.plugin' not in sys.modules\n"
+        f"model = open_clip.create_model({tiny_model!r})\n"
+        f"open_clip.load_checkpoint(model, {str(checkpoint)!r}, strict=True)\n"
+        f"saved = torch.load({str(checkpoint)!r}, weights_only=True)['state_dict']\n"
+        "assert {k.removeprefix('module.') for k in saved} == set(model.state_dict())\n"
+        "print('equal', all(torch.equal(v, model.state_dict()[k.removeprefix('module.')]) for k, v in saved.items()))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], env={"SCLIP_PLUGIN_DISABLE": "1", "PATH": ""}, capture_output=True, text=True
+    )
+    assert "equal True" in loaded.stdout, loaded.stderr
+
+
+def test_explicit_main_gives_the_same_losses_as_the_hook(shards, tiny_model, tmp_path):
+    arguments = train_arguments(shards, tiny_model, tmp_path / "a")
+    hooked = run_training(arguments)
+    explicit = run_training(
+        train_arguments(shards, tiny_model, tmp_path / "b"),
+        module="sclip_plugin.main",
+        env={"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"},
+    )
+    assert "active by explicit main" in explicit.stdout, explicit.stdout[-2000:]
+    assert losses(hooked.stdout) == losses(explicit.stdout) != []
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"accum_freq": 2, "batch_size": 4, "workers": 0},
+        {"lock_text": True, "lock_image": True, "grad_checkpointing": True},
+        {"precision": "amp_bf16", "batch_size": 7, "workers": 3},
+        {"keywords": None, "dataset_resampled": True, "unpaired_batch_size": 12},
+        {"sclip_pseudo_label": "hard-text", "sclip_keyword_targets": "uniform", "keyword_template": "a photo of {}"},
+    ],
+    ids=lambda flags: "-".join(flags),
+)
+def test_trains_with(flags, shards, tiny_model, tmp_path):
+    run = run_training(train_arguments(shards, tiny_model, tmp_path, **flags))
+    assert run.returncode == 0, run.stdout[-3000:]
+    rows = losses(run.stdout)
+    assert rows
+    assert ("Keyword_loss" in rows[0]) == ("keywords" not in flags)
+
+
+def test_without_the_flag_the_stock_loss_and_losses(shards, tiny_model, tmp_path):
+    """One batch holds the whole set and validation crops are not random, so the order does not matter (FACTS)."""
+    stock = {
+        "loss": None,
+        "unpaired_data": None,
+        "keywords": None,
+        "train_data": str(shards / "paired" / "{000000..000003}.tar"),
+        "batch_size": 40,
+        "epochs": 3,
+        "aug_cfg": "scale=(1.0,1.0)",
+    }
+    outputs = []
+    for name, disable in (("with", "0"), ("without", "1")):
+        program = (
+            "import sys, runpy, torch, open_clip.loss as l\n"
+            "init = l.ClipLoss.__init__\n"
+            "def spy(self, *a, **k): print('BUILT', type(self).__name__); init(self, *a, **k)\n"
+            "l.ClipLoss.__init__ = spy\n"
+            "runpy.run_module('open_clip_train.main', run_name='__main__')\n"
+        )
+        (tmp_path / "spy.py").write_text(program)
+        run = run_training(
+            train_arguments(shards, tiny_model, tmp_path / name, **stock),
+            module="spy",
+            env={"SCLIP_PLUGIN_DISABLE": disable, "PYTHONPATH": str(tmp_path)},
+        )
+        assert run.returncode == 0, run.stdout[-3000:]
+        assert "BUILT ClipLoss" in run.stdout
+        assert "SClipLoss" not in run.stdout
+        outputs.append([row["Loss"] for row in losses(run.stdout)])
+    assert len(outputs[0]) == 3
+    assert outputs[0] == pytest.approx(outputs[1], rel=1e-5)  # the sum's order differs with the batch's
+
+
+def test_skipped_samples_are_counted_and_training_goes_on(tiny_model, tmp_path):
+    from conftest import picture, write_shards, write_tar
+
+    members = []
+    for i in range(20):
+        members += [(f"p{i:02d}.png", picture(i)), (f"p{i:02d}.txt", f"a tree {i}".encode())]
+    members[1] = ("p00.txt", b"   ")  # empty caption
+    del members[3]  # p01 has no caption
+    members[3] = ("p02.png", picture(2)[:60])  # truncated image
+    write_tar(tmp_path / "paired" / "000000.tar", members)
+    write_shards(tmp_path / "unpaired", 30, 2, captions=False)
+    broken = tmp_path / "unpaired" / "000001.tar"
+    broken.write_bytes(broken.read_bytes()[:5000])
+    (tmp_path / "keywords.txt").write_text("zebra\n")
+    run = run_training(train_arguments(tmp_path, tiny_model, tmp_path / "logs", batch_size=4, workers=2))
+    assert run.returncode == 0, run.stdout[-3000:]
+    assert len(losses(run.stdout)) == 5
+    for reason in ("paired: empty caption", "paired: no caption", "paired: undecodable image"):
+        assert re.search(rf"skipped samples: .*{reason} × \d", run.stdout), reason
+    assert re.search(r"unpaired: (unreadable|missing from) shard × \d", run.stdout)
+    assert "100% of the captions read hold none of the keywords" in run.stdout
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("resampled", [None, True])
+def test_a_set_without_usable_samples_ends_with_what_was_found(workers, resampled, shards, tiny_model, tmp_path):
+    from conftest import write_shards
+
+    write_shards(tmp_path / "paired", 40, 2, captions=False)
+    arguments = train_arguments(
+        shards,
+        tiny_model,
+        tmp_path / "logs",
+        train_data=str(tmp_path / "paired"),
+        workers=workers,
+        dataset_resampled=resampled,
+    )
+    run = run_training(arguments)
+    assert run.returncode == 1
+    found = r"--train-data: no usable sample in a whole pass over 2 shards; found \d+ × no caption"
+    assert re.search(found, run.stdout), run.stdout[-2000:]
+    assert "a caption (.txt)" in run.stdout
