@@ -1,4 +1,4 @@
-"""What each process of test_distributed.py runs: towers over this rank's samples, the loss, gradients averaged over ranks.
+"""What each process of test_distributed.py runs: towers over its samples, the loss, gradients averaged over ranks.
 
 Legend: W ranks, B pairs and U unpaired images per rank, K keywords in all, N raw width, D feature width.
 """

@@ -215,5 +215,5 @@ def test_gradient_through_the_plan_on_request(pseudo_label, epsilon):
 
 
 def test_gradient_through_the_plan_is_for_one_process():
-    with pytest.raises(ValueError, match="detach_targets.*world_size"):
+    with pytest.raises(ValueError, match=r"detach_targets.*world_size"):
         SClipLoss(rank=0, world_size=2, detach_targets=False)

@@ -1,5 +1,7 @@
 """The transport solver against POT, its two ends (zero and many iterations), half types, extremes and refusals."""
 
+import itertools
+
 import ot
 import pytest
 import torch
@@ -57,7 +59,7 @@ def test_zero_iterations_are_the_row_softmax(epsilon):
 def test_more_iterations_approach_equal_column_mass():
     cost = random_cost(12, 8)
     errors = [sinkhorn(cost, 0.1, iterations).marginal_error.item() for iterations in (1, 5, 25, 1000)]
-    assert all(later < earlier for earlier, later in zip(errors, errors[1:]))
+    assert all(later < earlier for earlier, later in itertools.pairwise(errors))
     assert errors[0] > 0.1
     assert sinkhorn(cost, 0.1, 0).marginal_error > 0.1
     assert errors[-1] < 1e-6
@@ -132,5 +134,5 @@ def test_refuses_a_cost_that_is_no_matrix(shape):
 
 
 def test_refuses_an_integer_cost():
-    with pytest.raises(ValueError, match="cost.*int64"):
+    with pytest.raises(ValueError, match=r"cost.*int64"):
         sinkhorn(torch.zeros(3, 3, dtype=torch.int64), 0.1)
