@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from multiprocessing import Value
 
 import numpy as np
@@ -154,7 +154,7 @@ class _Slot:
         images = self._stream("unpaired", self.config.unpaired, self._decode_image)
         images = self._endless(images, self.config.unpaired, self.unpaired, self._unpaired_window())
         for batch in pairs:
-            drawn = take(images, self.config.unpaired_batch_size)
+            drawn = list(islice(images, self.config.unpaired_batch_size))
             yield self.dataset.collate([pair for _, pair in batch], [image for _, image in drawn], self.counts)
             self.counts.clear()
 

@@ -16,7 +16,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Segment:
-    """Samples first … stop-1 (None: to the end) of a shard; of those only every `stride`-th from `offset` on."""
+    """Samples first … stop-1 (None: to the end) of a shard; of a pass's samples only each `stride`-th, by `offset`."""
 
     shard: int
     first: int = 0

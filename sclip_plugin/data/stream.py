@@ -98,8 +98,8 @@ class SampleStream:
                 continue
             faults = Counter()
             for position, members in read_samples(self.urls[segment.shard], segment.first, segment.stop, faults):
-                if position % segment.stride == segment.offset:
-                    self._in_pass += 1
+                self._in_pass += 1
+                if self._in_pass % segment.stride == segment.offset:
                     yield Raw((segment.shard, position), members)
             for reason, number in faults.items():
                 self.counts[f"{self.name}: {reason}"] += number
