@@ -31,6 +31,7 @@ def check_arguments(args, world_size: int) -> None:
         raise UsageError(host.unsupported())
     args.sclip_vocabulary = Vocabulary.load(args.keywords) if args.keywords else None
     args.sclip_config = _data_config(args, world_size)
+    evaluation_sets(args).check()
 
 
 def _data_config(args, world_size: int):
@@ -165,9 +166,35 @@ def announce(args, loader, route: str) -> None:
             logging.warning(f"{name}: shard sizes unknown (no sizes.json); an epoch may read some samples twice")
 
 
-def evaluation_sets(args, transform, tokenizer) -> dict:
-    """Evaluation sets of the plugin's own, by the host's name for them. None yet besides the host's."""
-    return {}
+def evaluation_sets(args, transform=None, tokenizer=None):
+    """The plugin's own evaluation sets (`evaluation.during_training.EvaluationSets`); false where there are none."""
+    from sclip_plugin.evaluation.during_training import EvaluationSets, is_retrieval_set
+
+    return EvaluationSets(
+        zeroshot=args.zeroshot_data,
+        retrieval=args.val_data if is_retrieval_set(args.val_data) else None,
+        preprocess=transform,
+        tokenizer=tokenizer,
+        zeroshot_frequency=args.zeroshot_frequency,
+        val_frequency=args.val_frequency,
+    )
+
+
+def evaluate(args, sets, model, epoch: int) -> dict[str, float]:
+    """Metrics of the sets that are due after `epoch` epochs; logged. For the first rank."""
+    metrics = sets.evaluate(
+        getattr(model, "_orig_mod", model),
+        epoch,
+        epoch == args.epochs,
+        device=args.device,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        precision=args.precision,
+    )
+    if metrics:
+        listed = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        logging.info(f"sclip_plugin: evaluation after epoch {epoch}: {listed}")
+    return metrics
 
 
 def end_of_epoch(args, loader) -> None:

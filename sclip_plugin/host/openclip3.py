@@ -9,6 +9,8 @@ The plugin itself (`sclip_plugin.plugin`) knows none of this and is imported onl
 
 import argparse
 import functools
+import json
+import os
 import types
 from typing import Any
 
@@ -141,14 +143,15 @@ def _patch_data(data) -> None:
         from sclip_plugin import host, plugin
 
         loader = plugin.build_loader(args, preprocess_fns[0], tokenizer)
-        found = {"train": data.DataInfo(dataloader=loader, shared_epoch=loader.shared_epoch)}
-        rest = types.SimpleNamespace(**{**vars(args), "train_data": None, "dataset_type": "webdataset"})
         plugin.announce(args, loader, host.route)
         sets = plugin.evaluation_sets(args, preprocess_fns[1], tokenizer)
-        if "val" in sets:
-            rest.val_data = None
-        found.update(original(rest, preprocess_fns, epoch=epoch, tokenizer=tokenizer))
-        found.update(sets)
+        others = types.SimpleNamespace(**{**vars(args), "train_data": None})
+        if sets.retrieval:
+            others.val_data = None
+        found = original(others, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
+        found["train"] = data.DataInfo(dataloader=loader, shared_epoch=loader.shared_epoch)
+        if sets:  # `main` evaluates where one of its own names is in the data
+            found["sclip" if "val" in found else "val"] = sets
         return found
 
 
@@ -166,3 +169,36 @@ def _patch_train(train) -> None:
             raise SystemExit(f"sclip_plugin: {error}") from None
         plugin.end_of_epoch(_args, data["train"].dataloader)
         return result
+
+    @_wrap(train, "evaluate")
+    def evaluate(original, model, data, epoch, args, tb_writer=None, tokenizer=None):
+        if not active():
+            return original(model, data, epoch, args, tb_writer=tb_writer, tokenizer=tokenizer)
+        from sclip_plugin import plugin
+        from sclip_plugin.evaluation.during_training import EvaluationSets
+
+        ours = [entry for entry in data.values() if isinstance(entry, EvaluationSets)]
+        stock = {name: entry for name, entry in data.items() if not isinstance(entry, EvaluationSets)}
+        metrics = original(model, stock, epoch, args, tb_writer=tb_writer, tokenizer=tokenizer)
+        if args.rank == 0:
+            for sets in ours:
+                found = plugin.evaluate(args, sets, model, epoch)
+                _report(found, epoch, args, tb_writer)
+                metrics.update(found)
+        return metrics
+
+
+def _report(metrics: dict, epoch: int, args, tb_writer) -> None:
+    """Where the host's own evaluation goes: TensorBoard, `results.jsonl`, wandb."""
+    if not metrics:
+        return
+    if args.save_logs:
+        if tb_writer is not None:
+            for name, value in metrics.items():
+                tb_writer.add_scalar(f"val/{name}", value, epoch)
+        with open(os.path.join(args.checkpoint_path, "results.jsonl"), "a") as results:
+            results.write(json.dumps({**metrics, "epoch": epoch}) + "\n")
+    if args.wandb:
+        import wandb
+
+        wandb.log({**{f"val/{name}": value for name, value in metrics.items()}, "epoch": epoch})
