@@ -1,0 +1,135 @@
+"""Zero-shot classification and retrieval of a checkpoint, on sets in CLIP_benchmark's layout.
+
+Example:
+    sclip eval --model ViT-B-32 --pretrained logs/RUN/checkpoints/epoch_25.pt \\
+        --zeroshot aid=shards/aid --retrieval val=shards/val
+
+`--pretrained` is a training checkpoint, a weights file, or one of open_clip's tags; without it, `--model local-dir:DIR`
+takes the weights in DIR. Prints a table in percent; `--json` writes the measures under CLIP_benchmark's names.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.evaluation.atomic import write_text
+
+CLASSIFICATION_TASK, RETRIEVAL_TASK = "zeroshot_classification", "zeroshot_retrieval"
+WEIGHTS = ("*.safetensors", "*.bin", "*.pth")  # what open_clip finds in a local-dir
+PRECISIONS = ("fp32", "amp", "amp_bf16", "bf16", "fp16")
+
+
+def add_arguments(parser) -> None:
+    """Arguments of `sclip eval`."""
+    parser.add_argument("--model", required=True, help="open_clip model name, or local-dir:DIR")
+    parser.add_argument("--pretrained", help="checkpoint file or pretrained tag")
+    parser.add_argument(
+        "--zeroshot", action="append", default=[], metavar="NAME=DIR", help="classification set; repeatable"
+    )
+    parser.add_argument(
+        "--retrieval", action="append", default=[], metavar="NAME=DIR", help="retrieval set; repeatable"
+    )
+    parser.add_argument("--batch-size", type=int, default=64, help="images or texts in a forward pass (default 64)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that decode images (default 0: this one)")
+    parser.add_argument("--device", help="default: cuda where there is one, else cpu")
+    parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="as open_clip's (default fp32)")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the measures to this file")
+
+
+def run(args) -> int:
+    """Evaluate, print, write. Returns 0."""
+    sets = [(CLASSIFICATION_TASK, *_named(text, "--zeroshot")) for text in args.zeroshot]
+    sets += [(RETRIEVAL_TASK, *_named(text, "--retrieval")) for text in args.retrieval]
+    _check(args, sets)
+    from sclip_plugin.evaluation.readers import CLASSIFICATION, RETRIEVAL, open_set
+
+    for task, _, folder in sets:  # all of them, before a model loads
+        open_set(folder, CLASSIFICATION if task == CLASSIFICATION_TASK else RETRIEVAL)
+    results = evaluate_sets(args, sets)
+    print(table(results))
+    if args.json:
+        report = {"model": args.model, "pretrained": args.pretrained, "precision": args.precision, "results": results}
+        write_text(args.json, json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+def _named(text: str, flag: str) -> tuple[str, str]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise UsageError(f"{flag} must be NAME=DIR, got {text!r}")
+    return name, folder
+
+
+def _check(args, sets) -> None:
+    if not sets:
+        raise UsageError("nothing to evaluate: pass --zeroshot NAME=DIR or --retrieval NAME=DIR")
+    if args.batch_size < 1 or args.workers < 0:
+        raise UsageError("--batch-size must be at least 1 and --workers at least 0")
+    if not args.model.startswith("local-dir:"):
+        if not args.pretrained and not args.model.startswith("hf-hub:"):
+            raise UsageError(f"--pretrained is missing: --model {args.model} alone has random weights")
+        return
+    folder = Path(args.model.removeprefix("local-dir:"))
+    if not (folder / "open_clip_config.json").is_file():
+        raise DataError(f"--model {args.model}: no open_clip_config.json there")
+    if not args.pretrained and not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
+        raise DataError(f"--model {args.model}: no weights there; pass --pretrained")
+
+
+def load_model(name: str, pretrained: str | None, device, precision: str):
+    """(model, validation transform, tokenizer), in eval mode.
+
+    open_clip ignores `pretrained` for names with a scheme such as `local-dir:`; here it counts for them too.
+
+    Raises:
+        DataError: unknown model, or a checkpoint that is missing or does not fit the model.
+    """
+    import open_clip
+
+    separate = ":" in name and pretrained is not None
+    try:
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            name, None if separate else pretrained, load_weights=not separate, precision=precision, device=device
+        )
+        if separate:
+            open_clip.load_checkpoint(model, pretrained)
+        return model.eval(), preprocess, open_clip.get_tokenizer(name)
+    except (RuntimeError, KeyError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"--model {name} --pretrained {pretrained}: {reason}") from None
+
+
+def evaluate_sets(args, sets) -> list[dict]:
+    """One record per set: dataset, task, metrics, counts."""
+    import torch
+
+    from sclip_plugin.evaluation.retrieval import evaluate_retrieval
+    from sclip_plugin.evaluation.zeroshot import evaluate_zeroshot
+
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model, preprocess, tokenizer = load_model(args.model, args.pretrained, device, args.precision)
+    options = {"device": device, "batch_size": args.batch_size, "workers": args.workers, "precision": args.precision}
+    records = []
+    for task, name, folder in sets:
+        evaluate = evaluate_zeroshot if task == CLASSIFICATION_TASK else evaluate_retrieval
+        counts: Counter = Counter()
+        metrics = evaluate(model, preprocess, tokenizer, folder, counts=counts, **options)
+        records.append({"dataset": name, "task": task, "metrics": metrics, "counts": dict(counts)})
+    return records
+
+
+def table(results: list[dict]) -> str:
+    """The records as text, percent, one block for each task."""
+    blocks = []
+    for task in (CLASSIFICATION_TASK, RETRIEVAL_TASK):
+        rows = [record for record in results if record["task"] == task]
+        if rows:
+            names = list(rows[0]["metrics"])
+            width = max(len(task), *(len(record["dataset"]) for record in rows))
+            lines = ["  ".join([f"{task:<{width}}", f"{'images':>7}", *names])]
+            for record in rows:
+                cells = [f"{100 * record['metrics'][name]:>{len(name)}.1f}" for name in names]
+                lines.append("  ".join([f"{record['dataset']:<{width}}", f"{record['counts']['images']:>7}", *cells]))
+            blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)

@@ -1,0 +1,52 @@
+"""Retrieval both ways on a set whose images may have several captions."""
+
+from collections import Counter
+
+import torch
+
+from sclip_plugin.evaluation.features import Encoder, evaluating, image_batches
+from sclip_plugin.evaluation.metrics import RECALL_K, retrieval_metrics
+from sclip_plugin.evaluation.readers import RETRIEVAL, open_set
+
+
+def evaluate_retrieval(
+    model,
+    preprocess,
+    tokenizer,
+    folder,
+    *,
+    device="cpu",
+    batch_size: int = 64,
+    workers: int = 0,
+    precision: str = "fp32",
+    recall_k=RECALL_K,
+    counts: Counter | None = None,
+) -> dict[str, float]:
+    """`image_retrieval_recall@k` and `text_retrieval_recall@k` of a model; every caption counts.
+
+    Args:
+        model: an open_clip model on `device`; evaluated in eval mode and left as it was.
+        preprocess: PIL image → (3, H, W), open_clip's validation transform.
+        tokenizer: texts → tokens.
+        folder: a retrieval set in CLIP_benchmark's layout.
+        batch_size: images, and texts, in a forward pass.
+        workers: processes that decode images (0: this one).
+        precision: as open_clip's `--precision`.
+        counts: filled with the number of images and captions, and of samples skipped by reason.
+
+    Raises:
+        DataError: a set that is incomplete, of the other kind, or without any usable sample.
+    """
+    found = open_set(folder, RETRIEVAL)
+    counts = Counter() if counts is None else counts
+    encoder = Encoder(model, tokenizer, device, precision)
+    images, groups = [], []
+    with evaluating(model):
+        for features, answers in image_batches(encoder, found, preprocess, batch_size, workers, counts):
+            images.append(features)
+            groups += answers
+        captions = [caption for group in groups for caption in group]
+        texts = torch.cat([encoder.texts(captions[i : i + batch_size]) for i in range(0, len(captions), batch_size)])
+    counts["captions"] += len(captions)
+    owner = torch.tensor([image for image, group in enumerate(groups) for _ in group], device=texts.device)
+    return retrieval_metrics(torch.cat(images), texts, owner, recall_k)

@@ -1,0 +1,48 @@
+"""Hand-made evaluation sets and a tiny model with weights."""
+
+import json
+from pathlib import Path
+
+import torch
+from conftest import picture, write_model, write_tar
+
+CLASSES = ("tree", "river", "parking lot")
+
+
+def retrieval_set(folder: Path, images: int = 7, shards: int = 2) -> Path:
+    """Image i has 1 + i % 3 captions."""
+    samples = [
+        [(f"s{i}.png", picture(i)), (f"s{i}.txt", "\n".join(f"thing {i} said {j}" for j in range(1 + i % 3)).encode())]
+        for i in range(images)
+    ]
+    return _write(folder, samples, shards, {"dataset_type.txt": "retrieval"})
+
+
+def classification_set(folder: Path, images: int = 8, shards: int = 2, classes=CLASSES) -> Path:
+    """Image i is of class i % 2, so that later classes have no image."""
+    samples = [[(f"s{i}.png", picture(i)), (f"s{i}.cls", str(i % 2).encode())] for i in range(images)]
+    templates = "a photo of {c}.\n{c}\n"
+    files = {"classnames.txt": "\n".join(classes), "zeroshot_classification_templates.txt": templates}
+    return _write(folder, samples, shards, files)
+
+
+def _write(folder: Path, samples, shards: int, files: dict[str, str]) -> Path:
+    for number in range(shards):
+        write_tar(
+            folder / "test" / f"{number}.tar", [member for sample in samples[number::shards] for member in sample]
+        )
+    for name, text in {**files, "test/nshards.txt": f"{shards}\n"}.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def model_with_weights(folder: Path, seed: int = 0) -> str:
+    """A tiny local-dir model; returns the value for `--model`."""
+    from open_clip.model import CLIP
+    from safetensors.torch import save_file
+
+    name = write_model(folder)
+    torch.manual_seed(seed)
+    model = CLIP(**json.loads((folder / "open_clip_config.json").read_text())["model_cfg"])
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return name
