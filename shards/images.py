@@ -1,0 +1,165 @@
+"""One image: what its header says, whether open_clip decodes it right as it is, and the bytes for the shard.
+
+open_clip opens an image with PIL and converts it to RGB: that is wrong for 16 bits (saturates), alpha (dropped, not
+composited) and EXIF rotation (ignored), and its loader knows no suffix but jpg, jpeg, png and webp.
+"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+COPIED = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
+_FORMATS = (*COPIED, "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")  # nothing that runs a program (EPS)
+_PLAIN_MODES = ("RGB", "L", "1", "P", "YCbCr")
+_ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+_ORIENTATION = 0x0112
+_UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError)
+JPEG_QUALITY = 95
+
+EMPTY, BOMB, UNDECODABLE = "empty file", "decompression bomb", "undecodable image"
+
+
+class ImageFault(Exception):
+    """An image that cannot be used; the message is the reason that is counted."""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """resize: pixels of the shorter side (never enlarged), or None. quality: JPEG quality of everything, or None."""
+
+    resize: int | None = None
+    quality: int | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """suffix of the member; recode: why it must be re-encoded, "" where its bytes are copied."""
+
+    suffix: str
+    recode: str
+
+
+def _formats() -> list[str]:
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+def _open(file) -> Image.Image:
+    """Raises ImageFault."""
+    try:
+        picture = Image.open(file, formats=_formats())
+    except Image.DecompressionBombError:
+        raise ImageFault(BOMB) from None
+    except _UNREADABLE:
+        raise ImageFault(UNDECODABLE) from None
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit and picture.width * picture.height > limit:
+        raise ImageFault(BOMB)
+    return picture
+
+
+def inspect(image, transform: Transform, check: bool = False) -> Verdict:
+    """Verdict on an image (`open()`, `size`) from its header; `check` decodes it too.
+
+    Raises:
+        ImageFault: empty, undecodable or too large (`PIL.Image.MAX_IMAGE_PIXELS`).
+    """
+    if image.size == 0:
+        raise ImageFault(EMPTY)
+    with image.open() as file, _open(file) as picture:
+        verdict = _judge(picture, transform)
+        if check:
+            _load(picture)
+    return verdict
+
+
+def _judge(picture: Image.Image, transform: Transform) -> Verdict:
+    recode = _reason(picture, transform)
+    suffix = COPIED.get(picture.format, "png")
+    if recode:
+        suffix = "jpg" if suffix == "jpg" or transform.quality is not None else "png"
+    return Verdict(suffix, recode)
+
+
+def _reason(picture: Image.Image, transform: Transform) -> str:
+    if picture.format not in COPIED:
+        return f"{picture.format} format"
+    if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
+        return "alpha"
+    if picture.mode.startswith(("I", "F")):
+        return "16-bit"
+    if picture.mode not in _PLAIN_MODES:
+        return picture.mode
+    if _rotated(picture):
+        return "EXIF rotation"
+    if transform.resize is not None and min(picture.size) > transform.resize:
+        return "--resize"
+    return "--quality" if transform.quality is not None else ""
+
+
+def _rotated(picture: Image.Image) -> bool:
+    if not {"exif", "xmp", "Raw profile type exif"} & picture.info.keys():
+        return False  # getexif() would decode a whole PNG to look for it
+    try:
+        return picture.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    except _UNREADABLE:
+        return False
+
+
+def _load(picture: Image.Image) -> None:
+    try:
+        picture.load()
+    except Image.DecompressionBombError:
+        raise ImageFault(BOMB) from None
+    except (*_UNREADABLE, MemoryError):
+        raise ImageFault(UNDECODABLE) from None
+
+
+def encode(data: bytes, verdict: Verdict, transform: Transform) -> bytes:
+    """`data` upright, 8-bit, RGB or grey, without alpha (composited on white), resized if asked, in verdict's format.
+
+    Raises:
+        ImageFault: it does not decode.
+    """
+    with _open(io.BytesIO(data)) as picture:
+        _load(picture)
+        plain = _flatten(ImageOps.exif_transpose(picture) if _rotated(picture) or picture.format == "TIFF" else picture)
+    plain = _shrink(plain, transform.resize)
+    buffer = io.BytesIO()
+    if verdict.suffix == "jpg":
+        plain.save(buffer, "JPEG", quality=transform.quality or JPEG_QUALITY)
+    else:
+        plain.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _flatten(picture: Image.Image) -> Image.Image:
+    """Grey (L) or RGB pixels, no palette and no metadata."""
+    if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    if picture.mode.startswith(("I", "F")):
+        return Image.fromarray(_to_8_bits(np.asarray(picture), picture))
+    plain = picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+    plain.info = {}
+    return plain
+
+
+def _to_8_bits(pixels: np.ndarray, picture: Image.Image) -> np.ndarray:
+    """uint8 of the same shape: 16 bits divided by 257, wider types stretched from their least to greatest value."""
+    if picture.mode.startswith("I;16") or picture.format in ("PNG", "PPM"):
+        return np.round(pixels.astype(np.float64).clip(0, 65535) / 257).astype(np.uint8)
+    values = np.nan_to_num(pixels.astype(np.float64))
+    low, high = values.min(), values.max()
+    return np.round((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+
+
+def _shrink(picture: Image.Image, shorter: int | None) -> Image.Image:
+    if shorter is None or min(picture.size) <= shorter:
+        return picture
+    scale = shorter / min(picture.size)
+    size = tuple(max(shorter, round(side * scale)) for side in picture.size)
+    return picture.resize(size, Image.Resampling.BICUBIC)

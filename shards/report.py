@@ -1,0 +1,63 @@
+"""What `sclip convert` prints at its end: a table of what it wrote, and the command that trains on it."""
+
+from pathlib import Path
+
+from sclip_plugin.shards import layout
+from sclip_plugin.shards.readers.base import Tally
+
+
+def reasons(tally: Tally) -> str:
+    """One line: how much was read and why what was skipped."""
+    skipped = {**tally.skipped_images, **tally.skipped_captions}
+    listed = ", ".join(f"{reason}: {count}" for reason, count in sorted(skipped.items()) if count) or "nothing skipped"
+    return f"{tally.images} images and {tally.captions} captions read ({listed})"
+
+
+def show(root: Path, manifest: dict, classification: str | None) -> None:
+    """Print the table and what to do next."""
+    counts, shards = manifest["counts"], manifest["shards"]
+    print(f"{'':10}{'images':>9}{'captions':>10}{'shards':>8}{'MB':>9}")
+    for kind, number in counts["images"]["written"].items():
+        folder = layout.shard_folder(kind) + "/"
+        sizes = [shard["bytes"] for name, shard in shards.items() if name.startswith(folder)]
+        captions = counts["captions"]["written"].get(kind, 0)
+        print(f"{kind:10}{number:>9}{captions:>10}{len(sizes):>8}{sum(sizes) / 1e6:>9.1f}")
+    for what in ("images", "captions"):
+        _lines(f"{what}: {counts[what]['read']} read; skipped", counts[what]["skipped"])
+    _lines("images re-encoded", counts["recoded"])
+    _lines("note", counts["notes"])
+    print()
+    if classification:
+        print(f"sclip eval --model MODEL --pretrained CHECKPOINT --zeroshot {classification}={root}")
+    else:
+        _show_training(root, counts["images"]["written"], shards)
+
+
+def _lines(title: str, table: dict[str, int]) -> None:
+    for reason, count in table.items():
+        print(f"{title}: {count} ({reason})")
+
+
+def _show_training(root: Path, written: dict[str, int], shards: dict) -> None:
+    pairs, others = written.get(layout.PAIRED, 0), written.get(layout.UNPAIRED, 0)
+    if not pairs:
+        print("no captions, so no pairs: add them to another set with --unpaired-data")
+        return
+    if not others:
+        print("no unpaired images, which --loss sclip needs: add --unpaired-images DIR, or lower --paired-ratio")
+        return
+    sources = {
+        kind: layout.pattern(str(root / kind), sum(name.startswith(f"{kind}/") for name in shards))
+        for kind in (layout.PAIRED, layout.UNPAIRED)
+    }
+    batch = min(64, 1 << (pairs.bit_length() - 1))
+    keywords = root / "keywords.txt"
+    print(f"sclip keywords {root / layout.PAIRED} --out {keywords}")
+    print(
+        "torchrun --nproc-per-node 1 -m open_clip_train.main --loss sclip \\\n"
+        f"    --train-data '{sources[layout.PAIRED]}' --unpaired-data '{sources[layout.UNPAIRED]}' \\\n"
+        f"    --keywords {keywords} --batch-size {batch} --model ViT-B-32 --pretrained openai "
+        "--lr 5e-5 --warmup 10 --epochs 25"
+    )
+    if written.get(layout.VAL):
+        print(f"sclip eval --model ViT-B-32 --pretrained CHECKPOINT --retrieval val={root / layout.VAL}")
