@@ -165,9 +165,8 @@ class SClipLoss(ClipLoss):
         if bias is not None:
             by_image, by_text = by_image + bias, by_text + bias
         by_image, by_text = at_least_float32(by_image), at_least_float32(by_text)
-        own_pair = torch.diagonal(by_image[:pairs], offset=view.first)
-        image_loss = torch.logsumexp(by_image[:pairs], dim=1) - own_pair
-        text_loss = torch.logsumexp(by_text, dim=1) - own_pair
+        image_loss = torch.logsumexp(by_image[:pairs], dim=1) - torch.diagonal(by_image[:pairs], offset=view.first)
+        text_loss = torch.logsumexp(by_text, dim=1) - torch.diagonal(by_text, offset=view.first)
         return {"contrastive_loss": (image_loss.mean() + text_loss.mean()) / 2}, by_image[pairs:]
 
     def _plan(self, view: _View, scale: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
 """Whole runs of open_clip's training command with the plugin, as a user starts them."""
 
+import json
 import re
 import subprocess
 import sys
 
 import pytest
-from conftest import run_training, train_arguments
+from conftest import run_training, train_arguments, write_classification_set, write_retrieval_set
 
 
 def losses(output: str) -> list[dict[str, float]]:
@@ -157,3 +158,38 @@ def test_a_set_without_usable_samples_ends_with_what_was_found(workers, resample
     found = r"--train-data: no usable sample in a whole pass over 2 shards; found \d+ × no caption"
     assert re.search(found, run.stdout), run.stdout[-2000:]
     assert "a caption (.txt)" in run.stdout
+
+
+def results(folder) -> list[dict]:
+    path = folder / "run" / "checkpoints" / "results.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_evaluates_its_own_sets_on_stock_schedule(shards, tiny_model, tmp_path):
+    val = write_retrieval_set(tmp_path / "val", 9)
+    things = write_classification_set(tmp_path / "things", 8)
+    run = run_training(
+        train_arguments(
+            shards, tiny_model, tmp_path, val_data=val, zeroshot_data=f"things={things}", epochs=3, batch_size=20
+        )
+    )
+    assert run.returncode == 0, run.stdout[-3000:]
+    rows = results(tmp_path)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    for row in rows:
+        assert 0 <= row["text_retrieval_recall@1"] <= row["text_retrieval_recall@10"] <= 1
+        assert row["image_retrieval_recall@1"] < row["image_retrieval_recall@10"] == 1  # of nine images
+    assert ["things/acc1" in row for row in rows] == [False, True, True]  # every 2 epochs, and the last
+    assert rows[-1]["things/acc5"] == 1.0
+
+
+def test_zeroshot_data_beside_stock_validation_shards(shards, tiny_model, tmp_path):
+    things = write_classification_set(tmp_path / "things", 8)
+    stock = shards / "paired" / "000000.tar"
+    run = run_training(
+        train_arguments(shards, tiny_model, tmp_path, val_data=stock, zeroshot_data=f"things={things}", batch_size=20)
+    )
+    assert run.returncode == 0, run.stdout[-3000:]
+    stock_row, ours = results(tmp_path)
+    assert "clip_val_loss" in stock_row
+    assert set(ours) == {"things/acc1", "things/acc5", "things/mean_per_class_recall", "epoch"}
