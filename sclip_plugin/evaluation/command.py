@@ -9,7 +9,9 @@ takes the weights in DIR. Prints a table in percent; `--json` writes the measure
 """
 
 import json
+import logging
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 from sclip_plugin.errors import DataError, UsageError
@@ -77,6 +79,15 @@ def _check(args, sets) -> None:
         raise DataError(f"--model {args.model}: no weights there; pass --pretrained")
 
 
+@contextmanager
+def _without_warnings(wanted: bool):
+    logging.disable(logging.WARNING if wanted else logging.NOTSET)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def load_model(name: str, pretrained: str | None, device, precision: str):
     """(model, validation transform, tokenizer), in eval mode.
 
@@ -89,11 +100,12 @@ def load_model(name: str, pretrained: str | None, device, precision: str):
 
     separate = ":" in name and pretrained is not None
     try:
-        model, _, preprocess = open_clip.create_model_and_transforms(
-            name, None if separate else pretrained, load_weights=not separate, precision=precision, device=device
-        )
-        if separate:
-            open_clip.load_checkpoint(model, pretrained)
+        with _without_warnings(separate):  # of random weights, which are replaced at once
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                name, None if separate else pretrained, load_weights=not separate, precision=precision, device=device
+            )
+            if separate:
+                open_clip.load_checkpoint(model, pretrained)
         return model.eval(), preprocess, open_clip.get_tokenizer(name)
     except (RuntimeError, KeyError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -119,6 +131,11 @@ def evaluate_sets(args, sets) -> list[dict]:
     return records
 
 
+def _short(metric: str) -> str:
+    """`image_retrieval_recall@1` as `image R@1`: a row must fit a terminal."""
+    return metric.replace("_retrieval_recall@", " R@")
+
+
 def table(results: list[dict]) -> str:
     """The records as text, percent, one block for each task."""
     blocks = []
@@ -126,10 +143,11 @@ def table(results: list[dict]) -> str:
         rows = [record for record in results if record["task"] == task]
         if rows:
             names = list(rows[0]["metrics"])
+            titles = [_short(name) for name in names]
             width = max(len(task), *(len(record["dataset"]) for record in rows))
-            lines = ["  ".join([f"{task:<{width}}", f"{'images':>7}", *names])]
+            lines = ["  ".join([f"{task:<{width}}", f"{'images':>7}", *titles])]
             for record in rows:
-                cells = [f"{100 * record['metrics'][name]:>{len(name)}.1f}" for name in names]
+                cells = [f"{100 * record['metrics'][name]:>{len(title)}.1f}" for name, title in zip(names, titles)]
                 lines.append("  ".join([f"{record['dataset']:<{width}}", f"{record['counts']['images']:>7}", *cells]))
             blocks.append("\n".join(lines))
     return "\n\n".join(blocks)

@@ -183,7 +183,7 @@ def test_command_prints_and_writes(model_name, tmp_path, capsys):
     assert [record["dataset"] for record in own["results"]] == ["themes", "val"]
     assert {"acc1", "acc5", "mean_per_class_recall"} == set(own["results"][0]["metrics"])
     printed = capsys.readouterr().out
-    assert "text_retrieval_recall@10" in printed
+    assert "text R@10" in printed
     assert "themes" in printed
 
 
