@@ -55,7 +55,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), help="threads; same bytes for any")
     parser.add_argument("--overwrite", action="store_true", help="replace shards made with other options or input")
     parser.add_argument(
-        "--as", dest="kind", nargs="+", metavar=("classification", "NAME"), help="write OUT/NAME from labels instead"
+        "--as", dest="kind", nargs=2, metavar=("classification", "NAME"), help="write OUT/NAME from labels instead"
     )
     parser.add_argument("--subset", choices=("all", *TRAINING), help="which images --as classification takes (all)")
     parser.add_argument(
@@ -106,8 +106,8 @@ def _check_kind(args) -> str | None:
             if getattr(args, flag):
                 raise UsageError(f"--{flag} needs --as classification NAME")
         return None
-    if len(args.kind) != 2 or args.kind[0] != "classification":
-        raise UsageError(f"--as takes two words, classification and a NAME, got {' '.join(args.kind)!r}")
+    if args.kind[0] != "classification":
+        raise UsageError(f"--as: the only kind is classification, got {args.kind[0]!r}")
     name = args.kind[1]
     if name in TRAINING or name.startswith(".") or os.path.basename(name) != name:
         raise UsageError(f"--as classification: {name!r} is not a name for a folder of its own")
@@ -121,8 +121,11 @@ def _read(args, captions: bool) -> tuple[list[Sample], list[Tally], list[dict]]:
     """Samples of the source and of --unpaired-images, each file once."""
     columns = {role: name for role in COLUMNS if (name := getattr(args, f"{role}_column"))}
     readers = [make_reader(args.source, args.images, columns, args.form, captions)]
+    names = Counter()
     for folder in args.unpaired_images:
-        prefix = os.path.basename(os.path.realpath(folder)) + "/"
+        name = os.path.basename(os.path.realpath(folder))
+        names[name] += 1
+        prefix = f"{name}/" if names[name] == 1 else f"{name}-{names[name]}/"
         readers.append(FolderReader(folder, "--unpaired-images", classes=False, prefix=prefix))
     samples, seen = [], set()
     for reader in readers:

@@ -33,13 +33,14 @@ def assign_keys(samples: list[Sample]) -> None:
     Raises:
         DataError: two sources that differ in nothing but the suffix; names both.
     """
-    stems: dict[str, str] = {}
+    stems: dict[str, Sample] = {}
     wanted: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         stem = _stem(sample.source)
         if stem in stems:
-            raise DataError(f"two images of the same key: {stems[stem]} and {sample.source}; rename or remove one")
-        stems[stem] = sample.source
+            both = f"{stems[stem].image.path} and {sample.image.path}"
+            raise DataError(f"two images of the same key: {both}; rename or remove one")
+        stems[stem] = sample
         wanted[re.sub(r"[^A-Za-z0-9_-]+", "_", stem).casefold()].append(sample)
     for alike in wanted.values():
         for sample in alike:

@@ -1,6 +1,7 @@
 """A folder of images: one folder per class, or flat. No captions."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 from sclip_plugin.shards.readers.base import FileImage, Sample, Tally
@@ -20,13 +21,14 @@ class FolderReader:
         self.tally = Tally()
 
     def samples(self) -> Iterator[Sample]:
-        skipped = self.tally.skipped_images
+        skipped = Counter()
         for relative in self.folder.walk(skipped):
             self.tally.images += 1
             top, slash, _ = relative.partition("/")
             label = top.replace("_", " ") if self.classes and slash else None
             yield Sample(self.prefix + relative, FileImage(self.folder.path(relative)), label=label)
         self.tally.images += skipped.total()
+        self.tally.skipped_images += skipped
 
     def describe(self) -> dict:
         return {"format": "folder", "name": os.path.basename(self.folder.root)}

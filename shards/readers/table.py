@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 from sclip_plugin.shards.readers.base import FileImage, Sample, Tally, clean_caption
@@ -124,11 +125,13 @@ class TableReader:
             self.tally.notes["image with several labels: none used"] += 1
 
     def _unlisted(self, listed: dict[str, Sample]) -> Iterator[Sample]:
-        for relative in self.folder.walk(self.tally.skipped_images):
+        skipped = Counter()
+        for relative in self.folder.walk(skipped):
             if relative not in listed:
                 self.tally.images += 1
                 yield Sample(relative, FileImage(self.folder.path(relative)))
-        self.tally.images += self.tally.skipped_images.total()
+        self.tally.images += skipped.total()
+        self.tally.skipped_images += skipped
 
     def describe(self) -> dict:
         with open(self.path, "rb") as file:
