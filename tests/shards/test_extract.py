@@ -1,0 +1,141 @@
+"""`sclip keywords`: files that training reads, counts that are right, memory that stays."""
+
+import itertools
+import json
+
+import pytest
+from conftest import write_tar
+from sclip_plugin.shards import candidates
+from sclip_plugin.shards.candidates import frequent_phrases, stop_words, yake_keywords
+from sclip_plugin.shards.extract import read_captions
+
+from sclip_plugin.cli import main
+from sclip_plugin.keywords import Vocabulary
+
+PLACES = ("airport runway", "parking lot", "dense forest", "river bank", "football field", "storage tanks")
+
+
+def captions(count: int) -> list[str]:
+    colours, sizes = ("green", "grey", "brown"), ("small", "large")
+    words = itertools.cycle(itertools.product(PLACES, colours, sizes))
+    return [f"A {size} {colour} {place} is near the houses." for place, colour, size in itertools.islice(words, count)]
+
+
+def shards(folder, texts, number=2):
+    """Texts over `number` paired shards; every second sample has its captions in JSON alone besides a first .txt."""
+    for shard in range(number):
+        members = []
+        for index in range(shard, len(texts), number):
+            members.append((f"k{index}.jpg", b"not read"))
+            members.append((f"k{index}.txt", texts[index].encode()))
+            if index % 2:
+                members.append(
+                    (f"k{index}.json", json.dumps({"captions": [texts[index], "a second caption"]}).encode())
+                )
+        write_tar(folder / f"{shard:06d}.tar", members)
+    return folder
+
+
+def run(folder, out, *flags) -> int:
+    return main(["keywords", str(folder), "--out", str(out), *map(str, flags)])
+
+
+@pytest.mark.parametrize("method", ["yake", "frequency"])
+def test_keywords_of_shards(tmp_path, capsys, method):
+    folder = shards(tmp_path / "paired", captions(60))
+    assert run(folder, tmp_path / "k.txt", "--method", method, "--top", 12) == 0
+    vocabulary = Vocabulary.load(tmp_path / "k.txt")
+    assert 1 <= len(vocabulary) <= 12
+    lines = (tmp_path / "k.txt").read_text().splitlines()
+    assert lines[0].startswith(f"# sclip keywords --method {method} --top 12")
+    texts = [text for path in sorted(folder.glob("*.tar")) for text in read_captions(str(path))]
+    assert len(texts) == 90
+    for line in lines[2:]:
+        keyword, count = line.split("\t# ")
+        assert int(count) == sum(bool(Vocabulary([keyword]).indices(text)) for text in texts) > 0
+    held = [len(vocabulary.indices(text)) for text in texts]
+    said = capsys.readouterr().out
+    assert f"{sum(map(bool, held)) / 90:.1%} of 90 captions" in said
+    assert f"{sum(held) / 90:.2f} keywords per caption" in said
+
+
+def test_pattern_and_folder_give_the_same(tmp_path):
+    folder = shards(tmp_path / "paired", captions(40))
+    assert run(folder, tmp_path / "a.txt") == 0
+    assert run(f"{folder}/{{000000..000001}}.tar", tmp_path / "b.txt") == 0
+    assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "b.txt").read_bytes()
+
+
+def test_warnings_of_low_coverage_and_generic_keywords(tmp_path, capsys):
+    texts = [f"zebra{n} quagga{n}" for n in range(30)]
+    assert run(shards(tmp_path / "paired", texts), tmp_path / "k.txt", "--top", 3) == 0
+    assert "hold no keyword" in capsys.readouterr().out
+    texts = [f"satellite {place}" for place in PLACES * 3]
+    assert run(shards(tmp_path / "other", texts), tmp_path / "k.txt", "--method", "frequency") == 0
+    assert "warning: 'satellite' is in" in capsys.readouterr().out
+
+
+def test_one_chunk_keeps_yakes_order():
+    import yake
+
+    text = captions(50)
+    theirs = yake.KeywordExtractor(lan="en", n=2, dedup_lim=1.0, top=100).extract_keywords("\n".join(text))
+    assert yake_keywords(text, 10, 2, "en") == [word.lower() for word, _ in theirs[:10]]
+
+
+def test_chunks_are_merged_and_spellings_too(monkeypatch):
+    monkeypatch.setattr(candidates, "CHUNK", 20)
+    found = yake_keywords(captions(60) + ["T-shirt folded.", "t shirt folded"] * 10, 30, 2, "en")
+    Vocabulary(found)  # refuses duplicates
+    assert len(found) == 30
+    assert set(PLACES) & set(found)
+
+
+def test_yakes_silent_failure_is_an_error(tmp_path, monkeypatch, capsys):
+    import yake
+
+    monkeypatch.setattr(yake.KeywordExtractor, "extract_keywords", lambda self, text: [])
+    assert run(shards(tmp_path / "paired", captions(10)), tmp_path / "k.txt") == 1
+    assert "YAKE finds nothing in 15 captions" in capsys.readouterr().err
+
+
+def test_frequent_phrases():
+    texts = ["the parking lot of a church", "Parking lot, 2 cars", "a church"]
+    assert frequent_phrases(texts, 4, 2, "en") == ["church", "lot", "parking", "parking lot"]
+    assert "the" in stop_words("en")
+
+
+def test_frequent_phrases_forgets_rare_ones(monkeypatch):
+    monkeypatch.setattr(candidates, "MOST_COUNTED", 10)
+    assert frequent_phrases([f"unique{n} forest" for n in range(50)], 1, 1, "en") == ["forest"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "message"),
+    [
+        (("--top", 0), 2, "--top must be at least 1"),
+        (("--max-words", 0), 2, "--max-words must be at least 1"),
+        (("--language", "xx"), 2, "--language: no stop-word list for 'xx'"),
+    ],
+)
+def test_wrong_usage(tmp_path, capsys, flags, status, message):
+    assert run(shards(tmp_path / "paired", captions(4)), tmp_path / "k.txt", *flags) == status
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "k.txt").exists()
+
+
+def test_bad_shards(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    write_tar(tmp_path / "bare/000000.tar", [("a.jpg", b"x"), ("a.json", b"{}")])
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/000000.tar").write_bytes(b"no tar" * 200)
+    for name, message in (("empty", "holds no *.tar"), ("bare", "no captions in 1 shards"), ("broken", "000000.tar")):
+        assert run(tmp_path / name, tmp_path / "k.txt") == 1
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["yake", "frequency"])
+def test_captions_of_stop_words_alone(tmp_path, capsys, method):
+    write_tar(tmp_path / "paired/000000.tar", [("a.jpg", b"x"), ("a.txt", b"the and of in a")])
+    assert run(tmp_path / "paired", tmp_path / "k.txt", "--method", method) == 1
+    assert f"--method {method} finds no keyword in 1 captions" in capsys.readouterr().err
