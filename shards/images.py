@@ -6,6 +6,7 @@ composited) and EXIF rotation (ignored), and its loader knows no suffix but jpg,
 
 import io
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -41,6 +42,7 @@ class Verdict:
     recode: str
 
 
+@cache
 def _formats() -> list[str]:
     Image.init()
     return [name for name in _FORMATS if name in Image.OPEN]

@@ -5,19 +5,19 @@ be written again. Bytes depend on the samples alone, not on the number of worker
 """
 
 import hashlib
-import io
 import json
 import os
 import shutil
-import tarfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.images import ImageFault, Transform, Verdict, encode
 from sclip_plugin.shards.readers.base import Sample
+from sclip_plugin.shards.tarbytes import END, member
 from tqdm import tqdm
 
 from sclip_plugin.errors import DataError
@@ -46,6 +46,7 @@ class Plan:
     options: dict
     classes: list[str] = field(default_factory=list)
 
+    @cached_property
     def digest(self) -> str:
         seen = hashlib.sha256(json.dumps([self.options, self.classes], sort_keys=True).encode())
         for job in self.jobs:
@@ -62,13 +63,11 @@ class _HashingFile:
     def __init__(self, file):
         self.file, self.hash, self.length = file, hashlib.sha256(), 0
 
-    def write(self, data) -> int:
+    def write(self, pieces: list[bytes]) -> None:
+        data = b"".join(pieces)
         self.hash.update(data)
         self.length += len(data)
-        return self.file.write(data)
-
-    def tell(self) -> int:
-        return self.length
+        self.file.write(data)
 
 
 def write_shard(plan: Plan, job: Job, progress=None) -> dict:
@@ -84,12 +83,11 @@ def write_shard(plan: Plan, job: Job, progress=None) -> dict:
     counts = {"samples": 0, "captions": 0, "recoded": Counter(), "skipped": Counter(), "skipped_captions": 0}
     with open(aside, "wb") as file:
         sink = _HashingFile(file)
-        with tarfile.open(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-            for sample in job.samples:
-                _write_sample(tar, sample, job.kind, plan.transform, classes, counts)
-                tar.members = []
-                if progress:
-                    progress(1)
+        for sample in job.samples:
+            sink.write(_members(sample, job.kind, plan.transform, classes, counts))
+            if progress:
+                progress(1)
+        sink.write([END])
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, path)
@@ -97,7 +95,8 @@ def write_shard(plan: Plan, job: Job, progress=None) -> dict:
     return {**counts, "bytes": sink.length, "sha256": sink.hash.hexdigest()}
 
 
-def _write_sample(tar, sample: Sample, kind: str, transform: Transform, classes: dict, counts: dict) -> None:
+def _members(sample: Sample, kind: str, transform: Transform, classes: dict, counts: dict) -> list[bytes]:
+    """The sample as pieces of a tar; nothing where its image does not decode. Counts it."""
     try:
         data = sample.image.read()
         if sample.recode:
@@ -106,20 +105,15 @@ def _write_sample(tar, sample: Sample, kind: str, transform: Transform, classes:
     except ImageFault as fault:
         counts["skipped"][str(fault)] += 1
         counts["skipped_captions"] += len(sample.captions)
-        return
+        return []
     except OSError as error:
         raise DataError(f"{sample.source}: {error.strerror or error}") from None
-    _add(tar, f"{sample.key}.{sample.suffix}", data)
+    pieces = member(f"{sample.key}.{sample.suffix}", data)
     for suffix, content in layout.members(sample, kind, classes):
-        _add(tar, f"{sample.key}.{suffix}", content)
+        pieces += member(f"{sample.key}.{suffix}", content)
     counts["samples"] += 1
     counts["captions"] += len(sample.captions)
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)  # time, owner and group 0, mode 644: equal bytes everywhere
-    info.size = len(data)
-    tar.addfile(info, io.BytesIO(data))
+    return pieces
 
 
 def _sync_folder(folder: Path) -> None:
@@ -174,7 +168,7 @@ def prepare(plan: Plan, folders: list[str], overwrite: bool) -> dict | None:
     Raises:
         DataError: the folders hold something else, and `overwrite` was not asked for or it is not ours.
     """
-    digest, state = plan.digest(), plan.root / PROGRESS / "plan.json"
+    digest, state = plan.digest, plan.root / PROGRESS / "plan.json"
     manifest = _read(plan.root / layout.MANIFEST)
     held = manifest or _read(state)
     occupied = [name for name in folders if (plan.root / name).is_dir() and any((plan.root / name).iterdir())]
@@ -225,7 +219,7 @@ def finish(plan: Plan, shards: dict[str, dict], counts: dict, source: list[dict]
         "options": plan.options,
         "counts": counts,
         "shards": {name: {key: done[key] for key in ("samples", "bytes", "sha256")} for name, done in shards.items()},
-        "plan": plan.digest(),
+        "plan": plan.digest,
     }
     layout.write_json(plan.root / layout.MANIFEST, manifest)
     shutil.rmtree(plan.root / PROGRESS, ignore_errors=True)
