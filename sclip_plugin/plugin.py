@@ -1,6 +1,7 @@
 """The plugin, as any host drives it: add arguments, check them, adapt the model, build loss and data, end an epoch.
 
-A host module (`sclip_plugin.host`) calls these; nothing here knows how the host's training command is built.
+A host module (`sclip_plugin.host`) calls `add_arguments` and `check_arguments`, and the methods of the `Run` that the
+latter returns; nothing here knows how the host's training command is built.
 """
 
 import logging
@@ -13,25 +14,157 @@ from sclip_plugin.errors import DataError, UsageError
 add_arguments = options.add_arguments
 
 
-def check_arguments(args, world_size: int) -> None:
+def check_arguments(args, world_size: int) -> "Run | None":
     """Refuse, before any model is loaded, arguments and data that cannot work; fill in defaults.
 
-    Leaves on `args` what later calls need: `sclip_config` (`data.mixed.MixedConfig`) and `sclip_vocabulary`.
+    Returns:
+        The run, or None without `--loss sclip`.
 
     Raises:
         UsageError, DataError: one line that names the flag or file.
     """
     options.check(args)
     if args.loss != "sclip":
-        return
+        return None
     from sclip_plugin import host
     from sclip_plugin.keywords import Vocabulary
 
     if host.unsupported():
         raise UsageError(host.unsupported())
-    args.sclip_vocabulary = Vocabulary.load(args.keywords) if args.keywords else None
-    args.sclip_config = _data_config(args, world_size)
-    evaluation_sets(args).check()
+    vocabulary = Vocabulary.load(args.keywords) if args.keywords else None
+    run = Run(args, vocabulary, _data_config(args, world_size))
+    run.evaluation_sets().check()
+    return run
+
+
+class Run:
+    """One training run with `--loss sclip`: its arguments, vocabulary and data."""
+
+    def __init__(self, args, vocabulary, config):
+        self.args, self.vocabulary, self.config = args, vocabulary, config
+
+    def adapt_model(self, model, tokenizer) -> None:
+        """Extend the model in place; tokenise the keywords.
+
+        Raises:
+            DataError: a keyword longer than the model's context.
+        """
+        from sclip_plugin.model import adapt
+
+        tokens = None
+        if self.vocabulary is not None:
+            tokens = keyword_tokens(self.vocabulary, self.args.keyword_template, tokenizer, self.args.keywords)
+        adapt(model, tokens, self.args.rank, self.args.world_size, self.args.accum_freq)
+
+    def build_loss(self):
+        """The `SClipLoss` that the arguments describe."""
+        from sclip_plugin.loss import SClipLoss
+
+        return SClipLoss(
+            local_loss=self.args.local_loss,
+            gather_with_grad=self.args.gather_with_grad,
+            cache_labels=True,
+            rank=self.args.rank,
+            world_size=self.args.world_size,
+            pseudo_label=self.args.sclip_pseudo_label,
+            sinkhorn_iterations=self.args.sclip_sinkhorn_iterations,
+            epsilon=self.args.sclip_epsilon,
+            caption_weight=self.args.sclip_caption_weight,
+            keyword_weight=self.args.sclip_keyword_weight,
+            keyword_targets=self.args.sclip_keyword_targets,
+        )
+
+    def build_loader(self, transform, tokenizer):
+        """The mixed training loader of this rank."""
+        from sclip_plugin.data.mixed import MixedLoader
+
+        config = self.config
+        config.rank, config.world_size = self.args.rank, self.args.world_size
+        return MixedLoader(
+            config,
+            transform,
+            tokenizer,
+            self.vocabulary,
+            workers=self.args.workers,
+            pin_memory=str(self.args.device).startswith("cuda"),
+        )
+
+    def announce(self, route: str) -> None:
+        """Say on the first rank that the plugin is at work, and what is likely to go wrong."""
+        if self.args.rank != 0:
+            return
+        config, keywords = self.config, self.vocabulary
+        logging.info(
+            f"sclip_plugin {__version__} active by {route}: B={config.batch_size} U={config.unpaired_batch_size} "
+            f"K={len(keywords) if keywords else 0} pseudo-label={self.args.sclip_pseudo_label}"
+        )
+        logging.info(
+            f"sclip_plugin: {config.steps} batches per epoch over {config.paired.total} pairs and "
+            f"{config.unpaired.total or 'an unknown number of'} unpaired images"
+        )
+        for warning in self._warnings():
+            logging.warning(f"sclip_plugin: {warning}")
+
+    def _warnings(self):
+        args, config = self.args, self.config
+        steps = config.steps // config.accum * args.epochs
+        if args.warmup >= steps and not args.skip_scheduler:
+            yield (
+                f"--warmup {args.warmup} is not over after the run's {steps} steps, so the learning rate never reaches "
+                f"--lr {args.lr}; the paper warms up for 10 steps"
+            )
+        if str(args.device).startswith("cpu") and args.precision == "amp":
+            yield "--precision amp is many times slower than fp32 on a CPU: use --precision fp32"
+        for source in (config.paired, config.unpaired):
+            if source.sizes is None:
+                yield f"{source.shards.flag}: no sizes.json for remote shards; an epoch may read some samples twice"
+
+    def evaluation_sets(self, transform=None, tokenizer=None):
+        """The plugin's own evaluation sets, an `EvaluationSets`; false where there are none."""
+        from sclip_plugin.evaluation.during_training import EvaluationSets, is_retrieval_set
+
+        return EvaluationSets(
+            zeroshot=self.args.zeroshot_data,
+            retrieval=self.args.val_data if is_retrieval_set(self.args.val_data) else None,
+            preprocess=transform,
+            tokenizer=tokenizer,
+            zeroshot_frequency=self.args.zeroshot_frequency,
+            val_frequency=self.args.val_frequency,
+        )
+
+    def evaluate(self, sets, model, epoch: int) -> dict[str, float]:
+        """Metrics of the sets that are due after `epoch` epochs; logged. For the first rank."""
+        metrics = sets.evaluate(
+            getattr(model, "_orig_mod", model),
+            epoch,
+            epoch == self.args.epochs,
+            device=self.args.device,
+            batch_size=self.args.batch_size,
+            workers=self.args.workers,
+            precision=self.args.precision,
+        )
+        if metrics:
+            listed = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+            logging.info(f"sclip_plugin: evaluation after epoch {epoch}: {listed}")
+        return metrics
+
+    def end_of_epoch(self, loader) -> None:
+        """Log what was read and what was skipped, over all ranks; warn where no caption holds a keyword."""
+        counts = _over_ranks(loader.counts, self.args.world_size)
+        loader.counts = Counter()
+        if self.args.rank != 0:
+            return
+        pairs, bare = counts["paired: read"], counts.pop("paired: without keyword", 0)
+        skipped = {key: number for key, number in sorted(counts.items()) if not key.endswith(": read")}
+        logging.info(f"sclip_plugin: read {pairs} pairs, {counts['unpaired: read']} unpaired images")
+        if skipped:
+            listed = ", ".join(f"{key} × {number}" for key, number in skipped.items())
+            logging.warning(f"sclip_plugin: skipped samples: {listed}")
+        if self.vocabulary is not None and pairs and bare * 2 > pairs:
+            logging.warning(
+                f"sclip_plugin: {100 * bare / pairs:.0f}% of the captions read hold none of the keywords in "
+                f"{self.args.keywords}; unpaired images that resemble them learn nothing at the keyword level"
+            )
 
 
 def _data_config(args, world_size: int):
@@ -74,20 +207,6 @@ def _source(args, flag: str, factors: str | None, num_samples: int | None):
     return Source(shards, sizes, num_samples)
 
 
-def adapt_model(model, args, tokenizer) -> None:
-    """Extend the model in place; tokenise the keywords.
-
-    Raises:
-        DataError: a keyword longer than the model's context.
-    """
-    from sclip_plugin.model import adapt
-
-    tokens = None
-    if args.sclip_vocabulary is not None:
-        tokens = keyword_tokens(args.sclip_vocabulary, args.keyword_template, tokenizer, args.keywords)
-    adapt(model, tokens, args.rank, args.world_size, args.accum_freq)
-
-
 def keyword_tokens(vocabulary, template: str, tokenizer, source: str):
     """LongTensor (K, L): the tokens of each keyword in its template.
 
@@ -103,117 +222,6 @@ def keyword_tokens(vocabulary, template: str, tokenizer, source: str):
         text = texts[int(too_long.int().argmax())]
         raise DataError(f"keyword file {source}: {text!r} is longer than the model's context of {context} tokens")
     return tokens
-
-
-def build_loss(args):
-    """The `SClipLoss` that the arguments describe."""
-    from sclip_plugin.loss import SClipLoss
-
-    return SClipLoss(
-        local_loss=args.local_loss,
-        gather_with_grad=args.gather_with_grad,
-        cache_labels=True,
-        rank=args.rank,
-        world_size=args.world_size,
-        pseudo_label=args.sclip_pseudo_label,
-        sinkhorn_iterations=args.sclip_sinkhorn_iterations,
-        epsilon=args.sclip_epsilon,
-        caption_weight=args.sclip_caption_weight,
-        keyword_weight=args.sclip_keyword_weight,
-        keyword_targets=args.sclip_keyword_targets,
-    )
-
-
-def build_loader(args, transform, tokenizer):
-    """The mixed training loader of this rank."""
-    from sclip_plugin.data.mixed import MixedLoader
-
-    config = args.sclip_config
-    config.rank, config.world_size = args.rank, args.world_size
-    return MixedLoader(
-        config,
-        transform,
-        tokenizer,
-        args.sclip_vocabulary,
-        workers=args.workers,
-        pin_memory=str(args.device).startswith("cuda"),
-    )
-
-
-def announce(args, loader, route: str) -> None:
-    """Say on the first rank that the plugin is at work, and what is likely to go wrong."""
-    if args.rank != 0:
-        return
-    config, keywords = loader.config, args.sclip_vocabulary
-    logging.info(
-        f"sclip_plugin {__version__} active by {route}: B={config.batch_size} U={config.unpaired_batch_size} "
-        f"K={len(keywords) if keywords else 0} pseudo-label={args.sclip_pseudo_label}"
-    )
-    logging.info(
-        f"sclip_plugin: {config.steps} batches per epoch over {config.paired.total} pairs and "
-        f"{config.unpaired.total or 'an unknown number of'} unpaired images"
-    )
-    steps = config.steps // config.accum * args.epochs
-    if args.warmup >= steps:
-        logging.warning(
-            f"--warmup {args.warmup} is not over after the run's {steps} steps: the learning rate never reaches "
-            f"--lr {args.lr}; the paper warms up for 10 steps"
-        )
-    if str(args.device).startswith("cpu") and args.precision == "amp":
-        logging.warning("--precision amp is many times slower than fp32 on a CPU: use --precision fp32")
-    for name, source in (("--train-data", config.paired), ("--unpaired-data", config.unpaired)):
-        if source.sizes is None:
-            logging.warning(f"{name}: shard sizes unknown (no sizes.json); an epoch may read some samples twice")
-
-
-def evaluation_sets(args, transform=None, tokenizer=None):
-    """The plugin's own evaluation sets (`evaluation.during_training.EvaluationSets`); false where there are none."""
-    from sclip_plugin.evaluation.during_training import EvaluationSets, is_retrieval_set
-
-    return EvaluationSets(
-        zeroshot=args.zeroshot_data,
-        retrieval=args.val_data if is_retrieval_set(args.val_data) else None,
-        preprocess=transform,
-        tokenizer=tokenizer,
-        zeroshot_frequency=args.zeroshot_frequency,
-        val_frequency=args.val_frequency,
-    )
-
-
-def evaluate(args, sets, model, epoch: int) -> dict[str, float]:
-    """Metrics of the sets that are due after `epoch` epochs; logged. For the first rank."""
-    metrics = sets.evaluate(
-        getattr(model, "_orig_mod", model),
-        epoch,
-        epoch == args.epochs,
-        device=args.device,
-        batch_size=args.batch_size,
-        workers=args.workers,
-        precision=args.precision,
-    )
-    if metrics:
-        listed = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        logging.info(f"sclip_plugin: evaluation after epoch {epoch}: {listed}")
-    return metrics
-
-
-def end_of_epoch(args, loader) -> None:
-    """Log what was read and what was skipped, over all ranks; warn where no caption holds a keyword."""
-    counts = _over_ranks(loader.counts, args.world_size)
-    loader.counts = Counter()
-    if args.rank != 0:
-        return
-    pairs, bare = counts["paired: read"], counts.pop("paired: without keyword", 0)
-    skipped = {key: number for key, number in sorted(counts.items()) if not key.endswith(": read")}
-    logging.info(f"sclip_plugin: read {pairs} pairs, {counts['unpaired: read']} unpaired images")
-    if skipped:
-        listed = ", ".join(f"{key} × {number}" for key, number in skipped.items())
-        logging.warning(f"sclip_plugin: skipped samples: {listed}")
-    if args.sclip_vocabulary is not None and pairs and bare * 2 > pairs:
-        logging.warning(
-            f"sclip_plugin: {100 * bare / pairs:.0f}% of the captions read hold none of the keywords in {args.keywords}"
-            "; unpaired images that resemble them learn nothing at the keyword level"
-        )
 
 
 def _over_ranks(counts: Counter, world_size: int) -> Counter:

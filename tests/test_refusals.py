@@ -118,10 +118,14 @@ def test_keyword_path_is_the_same_flag(parse, shards, tmp_path):
     path = str(shards / "keywords.txt")
     args = parse(train_arguments(shards, "RN50", tmp_path, keywords=None, keyword_path=path))
     assert args.keywords == path
-    assert len(args.sclip_vocabulary) == 5
+    from sclip_plugin.host import openclip3
+
+    assert len(openclip3._run.vocabulary) == 5
 
 
 def test_unpaired_fewer_than_paired_is_fine(parse, shards, tmp_path):
     write_shards(tmp_path / "few", 3, 1, captions=False)
-    args = parse(train_arguments(shards, "RN50", tmp_path, unpaired_data=tmp_path / "few"))
-    assert args.sclip_config.unpaired.total == 3
+    parse(train_arguments(shards, "RN50", tmp_path, unpaired_data=tmp_path / "few"))
+    from sclip_plugin.host import openclip3
+
+    assert openclip3._run.config.unpaired.total == 3

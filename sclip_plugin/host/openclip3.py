@@ -12,11 +12,12 @@ import functools
 import json
 import os
 import types
+from contextlib import contextmanager
 from typing import Any
 
 from wrapt import register_post_import_hook
 
-_args: Any = None  # the arguments of the run in this process, once parsed
+_run: Any = None  # the `plugin.Run` of this process, once the arguments are parsed; None without --loss sclip
 
 
 def install() -> None:
@@ -29,11 +30,6 @@ def install() -> None:
     ):
         register_post_import_hook(patch, module)
     _let_ddp_run_on_cpu()
-
-
-def active() -> bool:
-    """True in a run with `--loss sclip`."""
-    return _args is not None and _args.loss == "sclip"
 
 
 def _wrap(module, name: str):
@@ -52,6 +48,17 @@ def _wrap(module, name: str):
     return replace
 
 
+@contextmanager
+def _one_line_errors():
+    """A user's error ends the process with its message, no traceback; torchrun then stops the other ranks."""
+    from sclip_plugin.errors import SClipError
+
+    try:
+        yield
+    except SClipError as error:
+        raise SystemExit(f"sclip_plugin: {error}") from None
+
+
 # --- arguments -------------------------------------------------------------------------------------------------------
 
 
@@ -59,17 +66,16 @@ class _Parser(argparse.ArgumentParser):
     """The host's parser with the plugin's group of flags and checks."""
 
     def parse_args(self, args=None, namespace=None):
-        global _args
+        global _run
         from sclip_plugin import plugin
         from sclip_plugin.errors import SClipError
 
         plugin.add_arguments(self)
         parsed = super().parse_args(args, namespace)
         try:
-            plugin.check_arguments(parsed, world_size=_world_size())
+            _run = plugin.check_arguments(parsed, world_size=_world_size())
         except SClipError as error:
             self.exit(2, f"{self.prog}: error: {error}\n")
-        _args = parsed
         return parsed
 
 
@@ -98,22 +104,18 @@ def _patch_open_clip(open_clip) -> None:
     @_wrap(open_clip, "create_model_and_transforms")
     def create_model_and_transforms(original, *args, **kwargs):
         created = original(*args, **kwargs)
-        if active():
-            from sclip_plugin import plugin
-
+        if _run is not None:
+            wanted = _run.args
             tokenizer = open_clip.get_tokenizer(
-                _args.model, cache_dir=_args.cache_dir, context_length=_args.force_context_length
+                wanted.model, cache_dir=wanted.cache_dir, context_length=wanted.force_context_length
             )
-            plugin.adapt_model(created[0], _args, tokenizer)
+            with _one_line_errors():
+                _run.adapt_model(created[0], tokenizer)
         return created
 
     @_wrap(open_clip, "create_loss")
     def create_loss(original, args):
-        if getattr(args, "loss", None) != "sclip":
-            return original(args)
-        from sclip_plugin import plugin
-
-        return plugin.build_loss(args)
+        return original(args) if _run is None else _run.build_loss()
 
 
 def _let_ddp_run_on_cpu() -> None:
@@ -138,13 +140,13 @@ def _let_ddp_run_on_cpu() -> None:
 def _patch_data(data) -> None:
     @_wrap(data, "get_data")
     def get_data(original, args, preprocess_fns, epoch=0, tokenizer=None):
-        if getattr(args, "loss", None) != "sclip":
+        if _run is None:
             return original(args, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
-        from sclip_plugin import host, plugin
+        from sclip_plugin import host
 
-        loader = plugin.build_loader(args, preprocess_fns[0], tokenizer)
-        plugin.announce(args, loader, host.route)
-        sets = plugin.evaluation_sets(args, preprocess_fns[1], tokenizer)
+        loader = _run.build_loader(preprocess_fns[0], tokenizer)
+        _run.announce(host.route)
+        sets = _run.evaluation_sets(preprocess_fns[1], tokenizer)
         others = types.SimpleNamespace(**{**vars(args), "train_data": None})
         if sets.retrieval:
             others.val_data = None
@@ -158,23 +160,17 @@ def _patch_data(data) -> None:
 def _patch_train(train) -> None:
     @_wrap(train, "train_one_epoch")
     def train_one_epoch(original, model, data, *args, **kwargs):
-        if not active():
+        if _run is None:
             return original(model, data, *args, **kwargs)
-        from sclip_plugin import plugin
-        from sclip_plugin.errors import SClipError
-
-        try:
+        with _one_line_errors():
             result = original(model, data, *args, **kwargs)
-        except SClipError as error:
-            raise SystemExit(f"sclip_plugin: {error}") from None
-        plugin.end_of_epoch(_args, data["train"].dataloader)
+        _run.end_of_epoch(data["train"].dataloader)
         return result
 
     @_wrap(train, "evaluate")
     def evaluate(original, model, data, epoch, args, tb_writer=None, tokenizer=None):
-        if not active():
+        if _run is None:
             return original(model, data, epoch, args, tb_writer=tb_writer, tokenizer=tokenizer)
-        from sclip_plugin import plugin
         from sclip_plugin.evaluation.during_training import EvaluationSets
 
         ours = [entry for entry in data.values() if isinstance(entry, EvaluationSets)]
@@ -182,7 +178,7 @@ def _patch_train(train) -> None:
         metrics = original(model, stock, epoch, args, tb_writer=tb_writer, tokenizer=tokenizer)
         if args.rank == 0:
             for sets in ours:
-                found = plugin.evaluate(args, sets, model, epoch)
+                found = _run.evaluate(sets, model, epoch)
                 _report(found, epoch, args, tb_writer)
                 metrics.update(found)
         return metrics
