@@ -12,6 +12,9 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from tqdm import tqdm
+
+from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.shards import layout, report
 from sclip_plugin.shards.images import ImageFault, Transform, inspect
 from sclip_plugin.shards.plan import assign_keys, cut, shard_count, split
@@ -19,9 +22,6 @@ from sclip_plugin.shards.readers import FORMATS, make_reader
 from sclip_plugin.shards.readers.base import Sample, Tally
 from sclip_plugin.shards.readers.folder import FolderReader
 from sclip_plugin.shards.writer import CHUNK, Job, Plan, finish, in_threads, prepare, write_all
-from tqdm import tqdm
-
-from sclip_plugin.errors import DataError, UsageError
 
 TRAINING = (layout.PAIRED, layout.UNPAIRED, layout.VAL)
 HIDDEN, WITH_IMAGE, GIVEN_TWICE = "hidden by --paired-ratio", "its image was skipped", "given twice"

@@ -14,15 +14,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from sclip_plugin.shards.candidates import METHODS, languages
-from sclip_plugin.shards.layout import write_atomic
-from sclip_plugin.shards.readers.base import clean_caption
 from tqdm import tqdm
 
 from sclip_plugin.data.shardlist import expand, is_local
 from sclip_plugin.data.tarstream import split_key
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.keywords import Vocabulary
+from sclip_plugin.shards.candidates import METHODS, languages
+from sclip_plugin.shards.layout import write_atomic
+from sclip_plugin.shards.readers.base import clean_caption
 
 SPARE = 3  # candidates ranked per keyword wanted: some do not occur as whole words
 LOW_COVERAGE, GENERIC = 0.5, 0.5

@@ -10,9 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
 
-from sclip_plugin.shards.readers.base import Sample
-
 from sclip_plugin.errors import DataError
+from sclip_plugin.shards.readers.base import Sample
 
 SHARD_SIZE = 1000  # ours: about 100 MB of ordinary photographs
 LEAST_SHARDS = 4  # ours: so that a few loader workers have one each

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from tqdm import tqdm
+
+from sclip_plugin.errors import DataError
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.images import ImageFault, Transform, Verdict, encode
 from sclip_plugin.shards.readers.base import Sample
 from sclip_plugin.shards.tarbytes import END, member
-from tqdm import tqdm
-
-from sclip_plugin.errors import DataError
 
 PROGRESS = ".progress"
 CHUNK = 256  # samples a thread inspects at a time

@@ -2,11 +2,10 @@
 
 import os
 
+from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.shards.readers.base import Reader
 from sclip_plugin.shards.readers.folder import FolderReader
 from sclip_plugin.shards.readers.table import TableReader
-
-from sclip_plugin.errors import DataError, UsageError
 
 FORMATS = ("table", "folder")
 

@@ -6,10 +6,9 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
+from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.shards.readers.base import FileImage, Sample, Tally, clean_caption
 from sclip_plugin.shards.readers.files import ImageFolder
-
-from sclip_plugin.errors import DataError, UsageError
 
 IMAGE_NAMES = ("filepath", "file_name", "filename", "image", "image_path", "path", "img")
 CAPTION_NAMES = ("caption", "captions", "title", "text", "sentence", "description")

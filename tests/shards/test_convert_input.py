@@ -5,10 +5,10 @@ import struct
 import zlib
 
 import pytest
-from sclip_plugin.shards.readers.files import LINK, MISSING, OUTSIDE
 from shard_helpers import check_counts, convert, image, members, source, sources, write_csv
 
 from sclip_plugin.cli import main
+from sclip_plugin.shards.readers.files import LINK, MISSING, OUTSIDE
 
 
 def huge_png() -> bytes:

@@ -5,12 +5,12 @@ import json
 
 import pytest
 from conftest import write_tar
-from sclip_plugin.shards import candidates
-from sclip_plugin.shards.candidates import frequent_phrases, stop_words, yake_keywords
-from sclip_plugin.shards.extract import read_captions
 
 from sclip_plugin.cli import main
 from sclip_plugin.keywords import Vocabulary
+from sclip_plugin.shards import candidates
+from sclip_plugin.shards.candidates import frequent_phrases, stop_words, yake_keywords
+from sclip_plugin.shards.extract import read_captions
 
 PLACES = ("airport runway", "parking lot", "dense forest", "river bank", "football field", "storage tanks")
 

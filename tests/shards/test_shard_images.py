@@ -5,9 +5,10 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from shard_helpers import check_counts, convert, image, members, picture, source
+
 from sclip_plugin.shards.images import ImageFault, Transform, encode, inspect
 from sclip_plugin.shards.readers.base import FileImage
-from shard_helpers import check_counts, convert, image, members, picture, source
 
 
 def save(picture: Image.Image, form: str, **options) -> bytes:

@@ -3,10 +3,10 @@
 from collections import Counter
 
 import pytest
-from sclip_plugin.shards.plan import UNPAIRED_GROUP, assign_keys, cut, shard_count, split
-from sclip_plugin.shards.readers.base import FileImage, Sample
 
 from sclip_plugin.errors import DataError
+from sclip_plugin.shards.plan import UNPAIRED_GROUP, assign_keys, cut, shard_count, split
+from sclip_plugin.shards.readers.base import FileImage, Sample
 
 
 def some(count: int, captions: bool = True, **fields) -> list[Sample]:

@@ -4,6 +4,7 @@ import io
 import tarfile
 
 import pytest
+
 from sclip_plugin.shards.tarbytes import END, member
 
 
