@@ -112,12 +112,12 @@ def test_finished_steps_are_kept_and_unfinished_ones_start_anew(tmp_path):
     steps.run_step(step, tmp_path, said.append)
     steps.run_step(step, tmp_path, said.append)
     assert product.read_text() == "x"
-    assert "kept" in said[-1]
+    assert "done before" in said[-1]
     (tmp_path / "done" / "job.json").unlink()  # as an interruption leaves it
     steps.run_step(step, tmp_path, said.append)
     assert product.read_text() == "x"
     steps.run_step(steps.Step("job", (*step.command, "other"), step.products), tmp_path, said.append)
-    assert "kept" not in said[-1]
+    assert "done before" not in said[-1]
 
 
 def test_a_failing_step_names_its_log(tmp_path):
