@@ -1,6 +1,7 @@
 """The demo's commands, as a user would type them, and running them so that a second call goes on where one stopped."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from sclip_plugin.errors import SClipError
 from sclip_plugin.evaluation.atomic import write_text
 
-BATCH, LR, WARMUP, KEYWORDS = 32, 5e-4, 10, 100
+BATCH, LR, WARMUP, KEYWORDS = 32, 5e-5, 10, 100  # learning rate, warm-up and batch (32 + 32) are the paper's
 VAL_RATIO, PAIRED_RATIO = 0.2, 0.1
 _EPOCH = re.compile(r"Train Epoch: (\d+) .*100%")
 
@@ -148,7 +149,16 @@ def _finished(marker: Path, step: Step) -> bool:
 def _run(step: Step, log: Path) -> int:
     with open(log, "w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            step.argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+            step.argv,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env={
+                "OMP_NUM_THREADS": "1",
+                **os.environ,
+            },  # a model this small gains nothing from more; busy machines stall
         )
         try:
             with tqdm(total=step.epochs, unit="epoch", disable=None if step.epochs else True) as bar:
