@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from sclip_plugin.atomic import write_atomic
 from sclip_plugin.data.shardlist import expand, is_local
 from sclip_plugin.data.tarstream import split_key
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.keywords import Vocabulary
 from sclip_plugin.shards.candidates import METHODS, languages
-from sclip_plugin.shards.layout import write_atomic
 from sclip_plugin.shards.readers.base import clean_caption
 
 SPARE = 3  # candidates ranked per keyword wanted: some do not occur as whole words

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from sclip_plugin.atomic import write_atomic
 from sclip_plugin.shards.readers.base import Sample
 
 PAIRED, UNPAIRED, VAL, TEST = "paired", "unpaired", "val", "test"
@@ -43,17 +44,6 @@ def members(sample: Sample, kind: str, classes: dict[str, int]) -> list[tuple[st
     if kind not in (PAIRED, UNPAIRED, VAL):
         found.append(("cls", str(classes[sample.label]).encode()))
     return [*found, ("json", json.dumps(about, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace"))]
-
-
-def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a file so that it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(aside, "wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
 
 
 def write_json(path: Path, content: dict) -> None:

@@ -59,12 +59,12 @@ def finish(out: Path, results, epochs: int) -> None:
     """Print and write the table; draw the picture."""
     import json
 
+    from sclip_plugin.atomic import write_atomic
     from sclip_plugin.demo import picture, report, steps
-    from sclip_plugin.evaluation.atomic import write_text
 
     counts = json.loads(steps.result_file(out, "start").read_text())["results"][0]["counts"]
     text = f"{report.markdown(results)}\n\n{report.verdict(results, counts['images'])}\n"
     print(f"\n{text}")
-    write_text(out / "table.md", text)
+    write_atomic(out / "table.md", text)
     picture.draw(out, results, steps.checkpoint_file(out, steps.run_name("sclip", 0), epochs))
     print(f"table: {out / 'table.md'}\npicture: {out / 'demo.png'}")

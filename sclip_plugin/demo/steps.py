@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sclip_plugin.atomic import write_atomic
 from sclip_plugin.errors import SClipError
-from sclip_plugin.evaluation.atomic import write_text
 
 BATCH, LR, WARMUP, KEYWORDS = 32, 5e-5, 10, 100  # learning rate, warm-up and batch (32 + 32) are the paper's
 VAL_RATIO, PAIRED_RATIO = 0.2, 0.1
@@ -137,7 +137,7 @@ def run_step(step: Step, out: Path, say: Callable[[str], None] = print) -> None:
         raise StepFailed(f"`{step.shown}` ended with status {status}: see {log}")
     if step.epochs:
         say(f"(trained in {time.monotonic() - start:.0f} s; log: {log})")
-    write_text(marker, json.dumps(step.command) + "\n")
+    write_atomic(marker, json.dumps(step.command) + "\n")
 
 
 def _finished(marker: Path, step: Step) -> bool:

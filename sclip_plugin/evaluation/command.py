@@ -14,8 +14,8 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
+from sclip_plugin.atomic import write_atomic
 from sclip_plugin.errors import DataError, UsageError
-from sclip_plugin.evaluation.atomic import write_text
 
 CLASSIFICATION_TASK, RETRIEVAL_TASK = "zeroshot_classification", "zeroshot_retrieval"
 WEIGHTS = ("*.safetensors", "*.bin", "*.pth")  # what open_clip finds in a local-dir
@@ -52,7 +52,7 @@ def run(args) -> int:
     print(table(results))
     if args.json:
         report = {"model": args.model, "pretrained": args.pretrained, "precision": args.precision, "results": results}
-        write_text(args.json, json.dumps(report, indent=2) + "\n")
+        write_atomic(args.json, json.dumps(report, indent=2) + "\n")
     return 0
 
 
