@@ -5,6 +5,7 @@ latter returns; nothing here knows how the host's training command is built.
 """
 
 import logging
+import os
 from collections import Counter
 
 from sclip_plugin import options
@@ -33,7 +34,10 @@ def check_arguments(args, world_size: int) -> "Run | None":
         raise UsageError(host.unsupported())
     vocabulary = Vocabulary.load(args.keywords) if args.keywords else None
     run = Run(args, vocabulary, _data_config(args, world_size))
-    run.evaluation_sets().check()
+    sets = run.evaluation_sets()
+    sets.check()
+    if args.val_data and os.path.isdir(args.val_data) and not sets.retrieval:
+        raise DataError(f"--val-data {args.val_data}: a folder must be a retrieval set (dataset_type.txt: retrieval)")
     return run
 
 

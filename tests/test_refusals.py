@@ -67,6 +67,11 @@ def test_global_batch_counts_processes(parse, capsys, shards, tmp_path, monkeypa
     assert "holds 40 pairs, fewer than one global batch of 64 (--batch-size 8 × 8 processes" in message
 
 
+def test_a_validation_folder_that_is_no_retrieval_set(parse, capsys, shards, tmp_path):
+    arguments = train_arguments(shards, "RN50", tmp_path, val_data=shards / "paired")
+    assert "paired: a folder must be a retrieval set" in refusal(parse, capsys, arguments)
+
+
 def test_a_folder_without_shards_and_shards_without_samples(parse, capsys, shards, tmp_path):
     arguments = train_arguments(shards, "RN50", tmp_path, unpaired_data=tmp_path)
     assert f"--unpaired-data: the folder {tmp_path} holds no *.tar" in refusal(parse, capsys, arguments)

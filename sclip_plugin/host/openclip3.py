@@ -178,7 +178,8 @@ def _patch_train(train) -> None:
         metrics = original(model, stock, epoch, args, tb_writer=tb_writer, tokenizer=tokenizer)
         if args.rank == 0:
             for sets in ours:
-                found = _run.evaluate(sets, model, epoch)
+                with _one_line_errors():
+                    found = _run.evaluate(sets, model, epoch)
                 _report(found, epoch, args, tb_writer)
                 metrics.update(found)
         return metrics
