@@ -1,0 +1,75 @@
+"""Polyvore: `{train,valid,test}_info.json` (`images, id, title, description`) and `polyvore_item_metadata.json`, whose
+`semantic_category` is the label."""
+
+import glob
+import os
+from collections.abc import Iterator
+
+import ijson
+
+from sclip_plugin.errors import DataError
+from sclip_plugin.shards.readers.base import FileImage, Options, Sample, Tally, split_name
+from sclip_plugin.shards.readers.files import ImageFolder, file_hash, first_existing
+from sclip_plugin.shards.readers.jsonfile import items
+
+METADATA = "polyvore_item_metadata.json"
+
+
+class PolyvoreReader:
+    """`source`: the folder with the JSON files and `images/`."""
+
+    takes = frozenset({"images"})
+
+    def __init__(self, source: str, options: Options):
+        self.source = source
+        self.files = _files(source)
+        if not self.files:
+            raise DataError(f"--from polyvore: no *_info.json beside {METADATA} in {source}")
+        self.folder = ImageFolder(options.images or first_existing(source, ("images",)) or source, "--images")
+        self.tally = Tally()
+
+    @classmethod
+    def recognises(cls, source: str) -> bool:
+        return bool(_files(source))
+
+    def samples(self) -> Iterator[Sample]:
+        labels = _labels(os.path.join(self.source, METADATA))
+        for path in self.files:
+            split = split_name(os.path.basename(path).removesuffix("_info.json"))
+            for number, item in enumerate(items(path, "item"), 1):
+                captions = [_caption(item)]
+                source, reason = self.folder.locate(str(item.get("images") or f"{item.get('id')}.jpg"))
+                if source is None:
+                    self.tally.skip_captions(reason)
+                    self.tally.notes[f"row without image: {reason}"] += 1
+                    continue
+                image, where = FileImage(self.folder.path(source)), f"{path}: item {number}"
+                yield Sample(source, image, captions, labels.get(str(item.get("id"))), split=split, where=where)
+
+    def describe(self) -> dict:
+        hashes = {os.path.basename(path): file_hash(path) for path in self.files}
+        return {"format": "polyvore", "name": os.path.basename(os.path.realpath(self.source)), "sha256": hashes}
+
+
+def _caption(item: dict) -> str:
+    texts = (str(item.get(name) or "").strip() for name in ("title", "description"))
+    return ". ".join(text.rstrip(". ") for text in texts if text)
+
+
+def _labels(path: str) -> dict[str, str]:
+    """{item id: semantic category}."""
+    try:
+        with open(path, "rb") as file:
+            return {
+                prefix.removesuffix(".semantic_category"): value
+                for prefix, event, value in ijson.parse(file)
+                if event == "string" and prefix.endswith(".semantic_category")
+            }
+    except (OSError, ijson.JSONError) as error:
+        raise DataError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def _files(source: str) -> list[str]:
+    if not os.path.isfile(os.path.join(source, METADATA)):
+        return []
+    return sorted(glob.glob(os.path.join(glob.escape(source), "*_info.json")))
