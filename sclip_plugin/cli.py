@@ -37,7 +37,11 @@ def main(argv=None) -> int:
         )
         command.add_arguments(sub)
         sub.set_defaults(run=command.run)
-    args = parser.parse_args(argv)
+    args, rest = parser.parse_known_args(argv)
+    if rest and hasattr(args, "source") and not any(word.startswith("-") for word in rest):
+        args.source += rest  # argparse takes positional words in one run only: --recipe a A --recipe b B has two
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return args.run(args) or 0
     except UsageError as error:

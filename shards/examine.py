@@ -51,7 +51,8 @@ def find_equal(index: SampleIndex, workers: int, tally: Tally) -> list[list[str]
     firsts = index.db.execute(f"{groups} ORDER BY content LIMIT {LISTED}").fetchall()
     names = "SELECT source FROM samples WHERE content = ? ORDER BY source"
     return sorted(
-        [source.decode("utf-8", "replace") for (source,) in index.db.execute(names, (content,))] for content, _ in firsts
+        [source.decode("utf-8", "replace") for (source,) in index.db.execute(names, (content,))]
+        for content, _ in firsts
     )
 
 

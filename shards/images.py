@@ -19,7 +19,7 @@ _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 _ORIENTATION = 0x0112
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError)
 JPEG_QUALITY = 95
-TAIL = 4096  # bytes of the fingerprint
+END = 2048  # bytes at both ends that make the fingerprint
 
 EMPTY, BOMB, UNDECODABLE = "empty file", "decompression bomb", "undecodable image"
 
@@ -41,7 +41,7 @@ class Verdict:
     """What inspection says of an image.
 
     suffix: of the member. recode: why it must be re-encoded, "" where its bytes are copied. size: bytes. fingerprint:
-    equal images have equal ones; of its end, where images differ most. fault: why it cannot be used, "" where it can.
+    equal images have equal ones; of both ends of the file. fault: why it cannot be used, "" where it can.
     """
 
     suffix: str = ""
@@ -81,12 +81,19 @@ def inspect(image, transform: Transform, check: bool = False) -> Verdict:
             suffix, recode = _judge(picture, transform)
             if check:
                 _load(picture)
-            file.seek(max(0, size - TAIL))
-            return Verdict(suffix, recode, size, hashlib.blake2b(file.read(TAIL), digest_size=16).digest())
+            return Verdict(suffix, recode, size, _fingerprint(file, size))
     except ImageFault as fault:
         return Verdict(fault=str(fault))
     except OSError as error:
         return Verdict(fault=f"unreadable file ({error.strerror or error})")
+
+
+def _fingerprint(file, size: int) -> bytes:
+    file.seek(0)
+    found = hashlib.blake2b(file.read(END), digest_size=16)
+    file.seek(max(0, size - END))
+    found.update(file.read(END))
+    return found.digest()
 
 
 def _judge(picture: Image.Image, transform: Transform) -> tuple[str, str]:

@@ -36,7 +36,7 @@ CREATE TABLE places (
 
 _RANGE = "places.part = ? AND position >= ? AND position < ?"
 _PLACED = f"""
-SELECT samples.id, source, form, path, offset, length, label, grouping, key, suffix, recode
+SELECT samples.id, source, form, path, offset, length, label, grouping, key, suffix, recode, size, fingerprint
 FROM places JOIN samples ON samples.id = places.sample WHERE {_RANGE} ORDER BY position"""
 _TEXTS = f"""
 SELECT places.sample, text
@@ -95,10 +95,10 @@ class SampleIndex:
         unit = f"group {sample.group}" if sample.group else f"image {sample.source}"
         row = (pack(sample.source), origin, pack(base), plain_key(base).casefold(), place.form, pack(place.path))
         row += (place.offset, place.length, _text(sample.label), _text(sample.group), sample.split, pack(unit))
-        row += (sample.suffix or None, sample.recode if sample.suffix else None, "" if sample.suffix else None)
-        row += (sample.image.size if sample.suffix else None,)
         columns = "source, origin, stem, wanted, form, path, offset, length, label, grouping, split, unit"
-        columns += ", suffix, recode, fault, size"
+        if sample.suffix:  # from shards: known to be good
+            row += (sample.key, sample.suffix, "", "", sample.image.size)
+            columns += ", key, suffix, recode, fault, size"
         marks = ", ".join("?" * len(row))
         try:
             return self.db.execute(f"INSERT INTO samples ({columns}) VALUES ({marks})", row).lastrowid
@@ -110,7 +110,9 @@ class SampleIndex:
         number, group, label, path, offset = found
         place = sample.image.locator
         if (pack(place.path), place.offset) != (path, offset):
-            raise DataError(f"two images of the same key: {unpack(path)} and {sample.where or place.path}: {sample.source}")
+            raise DataError(
+                f"two images of the same key: {unpack(path)} and {sample.where or place.path}: {sample.source}"
+            )
         if _text(sample.group) != group:
             raise DataError(f"{sample.where}: {sample.source} is in group {sample.group!r} here and in {group!r} above")
         if label is not None and _text(sample.label) != label:
@@ -121,7 +123,9 @@ class SampleIndex:
     def _caption(self, number: int, text: str, tally: Tally) -> None:
         if not text:
             tally.skip_captions("empty caption")
-        elif not self.db.execute("INSERT OR IGNORE INTO captions (sample, text) VALUES (?, ?)", (number, text)).rowcount:
+        elif not self.db.execute(
+            "INSERT OR IGNORE INTO captions (sample, text) VALUES (?, ?)", (number, text)
+        ).rowcount:
             tally.skip_captions("duplicate caption")
         else:
             tally.captions += 1
@@ -139,20 +143,26 @@ class SampleIndex:
 
     def uninspected(self) -> Iterator[list[tuple[int, Locator]]]:
         """Chunks of (id, locator) of the samples without a verdict."""
-        yield from self._located("fault IS NULL")
+        yield from self._located("samples WHERE fault IS NULL")
 
     def candidates(self) -> Iterator[list[tuple[int, Locator]]]:
-        """Chunks of the usable images that share size and fingerprint with another."""
-        self.db.execute("CREATE INDEX by_fingerprint ON samples (size, fingerprint)")
-        alike = "SELECT size, fingerprint FROM samples WHERE fault = '' GROUP BY size, fingerprint HAVING COUNT(*) > 1"
-        yield from self._located(f"fault = '' AND (size, fingerprint) IN ({alike})")
+        """Chunks of (id, locator) of the usable images that share size and fingerprint with another."""
+        self.db.execute(
+            "CREATE TABLE alike AS SELECT size, fingerprint FROM samples WHERE fault = '' AND fingerprint IS NOT NULL "
+            "GROUP BY size, fingerprint HAVING COUNT(*) > 1"
+        )
+        self.db.execute("CREATE TABLE twins (twin INTEGER PRIMARY KEY)")
+        self.db.execute(
+            "INSERT INTO twins SELECT id FROM samples JOIN alike USING (size, fingerprint) WHERE fault = ''"
+        )
+        yield from self._located("twins JOIN samples ON id = twin WHERE twin > 0")
 
-    def _located(self, condition: str) -> Iterator[list[tuple[int, Locator]]]:
+    def _located(self, rows: str) -> Iterator[list[tuple[int, Locator]]]:
         last = 0
-        query = f"SELECT id, form, path, offset, length FROM samples WHERE id > ? AND {condition} ORDER BY id LIMIT {CHUNK}"
-        while rows := self.db.execute(query, (last,)).fetchall():
-            yield [(number, Locator(form, unpack(path), at, length)) for number, form, path, at, length in rows]
-            last = rows[-1][0]
+        query = f"SELECT id, form, path, offset, length FROM {rows} AND id > ? ORDER BY id LIMIT {CHUNK}"
+        while found := self.db.execute(query, (last,)).fetchall():
+            yield [(number, Locator(form, unpack(path), at, length)) for number, form, path, at, length in found]
+            last = found[-1][0]
 
     def judge(self, verdicts: list[tuple[int, Verdict]]) -> None:
         """Store what inspection found."""
@@ -171,19 +181,23 @@ class SampleIndex:
             rows = self.db.execute(_PLACED, (part, first, stop)).fetchall()
             texts = self.db.execute(_TEXTS, (part, first, stop)).fetchall()
         captions = {number: [text for _, text in of] for number, of in groupby(texts, key=lambda row: row[0])}
-        return [
-            Sample(
-                source=unpack(source),
-                image=open_image(Locator(form, unpack(path), offset, length)),
-                captions=captions.get(number, []),
-                label=label,
-                group=group,
-                key=key,
-                suffix=suffix,
-                recode=recode,
-            )
-            for number, source, form, path, offset, length, label, group, key, suffix, recode in rows
-        ]
+        return [_sample(row, captions.get(row[0], [])) for row in rows]
+
+
+def _sample(row: tuple, captions: list[str]) -> Sample:
+    _, source, form, path, offset, length, label, group, key, suffix, recode, size, fingerprint = row
+    return Sample(
+        source=unpack(source),
+        image=open_image(Locator(form, unpack(path), offset, length)),
+        captions=captions,
+        label=label,
+        group=group,
+        key=key,
+        suffix=suffix,
+        recode=recode,
+        size=size,
+        fingerprint=fingerprint or b"",
+    )
 
 
 def _text(name: str | None) -> str | None:

@@ -12,8 +12,8 @@ from itertools import pairwise
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.index import SampleIndex, unpack
 from sclip_plugin.shards.keys import key
+from sclip_plugin.shards.layout import CLASSES, PAIRED, UNPAIRED, VAL
 
-PAIRED, UNPAIRED, VAL, CLASSES = "paired", "unpaired", "val", "classes"
 SHARD_SIZE = 1000  # ours: about 100 MB of ordinary photographs
 LEAST_SHARDS = 4  # ours: so that a few loader workers have one each
 UNPAIRED_GROUP = "no caption, and its group is in paired or val"
@@ -26,7 +26,7 @@ HELD_OUT = ("val", "test")  # splits of a source that are held out, unless told 
 
 @dataclass(frozen=True)
 class Ratios:
-    """val, paired: shares (`split`). held_out: the source's own splits that are held out; None: its splits do not count."""
+    """val, paired: shares (`split`). held_out: splits of the source that are held out; None: ignore them."""
 
     val: float
     paired: float
@@ -100,7 +100,9 @@ def _take_source_splits(db, ratios: Ratios, skipped: Counter) -> None:
     for name, number in db.execute(f"SELECT split, COUNT(*) FROM samples WHERE {other} GROUP BY split").fetchall():
         skipped[NOT_READ_HERE.format(name)] += number
     db.execute(f"UPDATE samples SET usable = 0 WHERE {other}")
-    skipped[HELD_OUT_BARE] += db.execute("UPDATE samples SET usable = 0 WHERE usable AND held AND NOT captioned").rowcount
+    skipped[HELD_OUT_BARE] += db.execute(
+        "UPDATE samples SET usable = 0 WHERE usable AND held AND NOT captioned"
+    ).rowcount
 
 
 def _make_units(db, ratios: Ratios) -> None:
@@ -117,8 +119,12 @@ def _make_units(db, ratios: Ratios) -> None:
 
 def _take(db, part: str, wanted: int, condition: str) -> None:
     """Give `part` the first units, in the seeded order, that hold `wanted` samples together."""
-    running = f"SELECT rowid AS unit, SUM(members) OVER (ORDER BY rowid) - members AS before FROM units WHERE {condition}"
-    db.execute(f"UPDATE units SET part = ? WHERE rowid IN (SELECT unit FROM ({running}) WHERE before < ?)", (part, wanted))
+    running = (
+        f"SELECT rowid AS unit, SUM(members) OVER (ORDER BY rowid) - members AS before FROM units WHERE {condition}"
+    )
+    db.execute(
+        f"UPDATE units SET part = ? WHERE rowid IN (SELECT unit FROM ({running}) WHERE before < ?)", (part, wanted)
+    )
 
 
 def _place_captionless(db, skipped: Counter) -> None:
@@ -148,7 +154,8 @@ def take_labelled(index: SampleIndex, subset: str, skipped: Counter) -> list[str
 def place(index: SampleIndex, seed: int) -> dict[str, int]:
     """Number the samples of each part in the seeded order; {part: samples}."""
     index.db.execute(
-        "INSERT INTO places SELECT part, ROW_NUMBER() OVER (PARTITION BY part ORDER BY seeded(?, 'order', source)) - 1, id "
+        "INSERT INTO places "
+        "SELECT part, ROW_NUMBER() OVER (PARTITION BY part ORDER BY seeded(?, 'order', source)) - 1, id "
         "FROM samples WHERE usable",
         (seed,),
     )

@@ -87,7 +87,8 @@ class _Window(io.RawIOBase):
     """A part of a file, as a file."""
 
     def __init__(self, path: str, offset: int, length: int):
-        self._file, self._first, self._length, self._at = open(path, "rb", buffering=0), offset, length, 0
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by close)
+        self._first, self._length, self._at = offset, length, 0
 
     def readable(self) -> bool:
         return True
@@ -123,10 +124,11 @@ class Sample:
 
     source: name within the data set, `/`-separated. captions: as the source has them; empty for an image without
     text. label: class name. group: samples of one group never straddle a split. split: the source's own ("train",
-    "val", "test", …), None where it has none. where: the place in the source, for messages. bare: the source only lists the image,
-    and says nothing against what it says elsewhere. key, suffix and recode are
-    filled by the conversion, or by a reader of shards: the key in the shards, the suffix of the image member, and why
-    the image must be re-encoded ("" = copied).
+    "val", "test", …), None where it has none. where: the place in the source, for messages. bare: the source only
+    lists the image, and says nothing against what it says elsewhere. The rest is filled by the conversion: key in the
+    shards, suffix of the image member, why the image must be re-encoded ("" = copied), size in bytes and fingerprint
+    (`images.Verdict`).
+    A reader of shards gives key and suffix itself; then the image is not looked at.
     """
 
     source: str
@@ -140,6 +142,8 @@ class Sample:
     key: str = ""
     suffix: str = ""
     recode: str = ""
+    size: int = 0
+    fingerprint: bytes = b""
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """COCO captions: images joined with annotations by image id.
 
-    {"images": [{"id": …, "file_name": …}, …], "annotations": [{"image_id": …, "caption": …}, …]}
+{"images": [{"id": …, "file_name": …}, …], "annotations": [{"image_id": …, "caption": …}, …]}
 """
 
 import os

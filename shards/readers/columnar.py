@@ -49,7 +49,7 @@ class Spool:
         """Append `data`; where it is."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "wb")
+            self._file = open(self.path, "wb")  # noqa: SIM115 (removed with its folder at the end of the run)
         offset = self._file.tell()
         self._file.write(data)
         return SliceImage(str(self.path), offset, len(data))

@@ -9,8 +9,9 @@ import os
 from collections.abc import Iterator
 
 from sclip_plugin.errors import DataError, UsageError
-from sclip_plugin.shards.readers.base import FileImage, Options, Sample, Tally
+from sclip_plugin.shards.readers.base import Options, Sample, Tally
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
+from sclip_plugin.shards.readers.named import NamedImages
 
 LABELS = {"category": 1, "subcategory": 2}  # part of the path
 
@@ -28,8 +29,8 @@ class Fashion200kReader:
         if wanted not in LABELS:
             raise UsageError(f"--label-column of Fashion200k must be one of {', '.join(LABELS)}, got {wanted!r}")
         self.level = LABELS[wanted]
-        self.folder = ImageFolder(options.images or source, "--images")
         self.tally = Tally()
+        self.images = NamedImages(ImageFolder(options.images or source, "--images"), self.tally)
 
     @classmethod
     def recognises(cls, source: str) -> bool:
@@ -42,22 +43,28 @@ class Fashion200kReader:
                 for number, line in enumerate(file, 1):
                     if line.strip():
                         yield from self._sample(line.rstrip("\n").split("\t"), f"{path}: line {number}", split)
+        for sample in self.images.others():
+            if parts := _parts(sample.source):
+                sample.group = f"item {parts[3]}"
+            yield sample
 
     def _sample(self, cells: list[str], where: str, split: str) -> Iterator[Sample]:
-        parts = cells[0].split("/")
-        if len(cells) != 3 or len(parts) < 5:
+        parts = _parts(cells[0])
+        if len(cells) != 3 or not parts:
             raise DataError(f"{where}: expected path, score and sentence separated by tabs, the path of five parts")
-        source, reason = self.folder.locate(cells[0])
-        if source is None:
-            self.tally.skip_captions(reason)
-            self.tally.notes[f"row without image: {reason}"] += 1
-            return
-        image = FileImage(self.folder.path(source))
-        yield Sample(source, image, [cells[2]], parts[self.level], f"item {parts[3]}", split, where)
+        label, group = parts[self.level].replace("_", " "), f"item {parts[3]}"
+        fields = {"image": cells[0], "caption": cells[2], "label": label, "group": group, "split": split}
+        yield from self.images.sample(fields, where)
 
     def describe(self) -> dict:
         hashes = {os.path.basename(path): file_hash(path) for path in self.files}
-        return {"format": "fashion200k", "name": os.path.basename(self.folder.root), "sha256": hashes}
+        return {"format": "fashion200k", "name": os.path.basename(self.images.folder.root), "sha256": hashes}
+
+
+def _parts(path: str) -> list[str]:
+    """women, category, subcategory, item, file; [] for another path."""
+    parts = path.split("/")
+    return parts if len(parts) == 5 else []
 
 
 def _files(source: str) -> list[str]:

@@ -37,7 +37,7 @@ def _opened(path: str):
 
 @dataclass(slots=True, frozen=True)
 class PixelImage:
-    """Row `row` of an HDF5 file's `input_image`, (H, W, 3) uint8; seen as a PPM file, so that it is encoded like one."""
+    """Row `row` of an HDF5 file's `input_image`, (H, W, 3) uint8, as a PPM file, so that it is encoded like one."""
 
     path: str
     row: int
@@ -101,11 +101,17 @@ class FashionGenReader:
                 caption = ". ".join(text.rstrip(". ") for text in (title, about) if text.strip())
                 where = f"{path}: row {row}"
                 image = PixelImage(path, row, length)
-                yield Sample(f"{name}-{row:06d}.ppm", image, [caption], label.lower(), f"product {product}", split, where)
+                yield Sample(
+                    f"{name}-{row:06d}.ppm", image, [caption], label.lower(), f"product {product}", split, where
+                )
 
     def describe(self) -> dict:
         sizes = {os.path.basename(path): os.path.getsize(path) for path in self.files}  # tens of gigabytes: not hashed
-        return {"format": "fashiongen", "name": os.path.basename(os.path.dirname(os.path.abspath(self.files[0]))), "bytes": sizes}
+        return {
+            "format": "fashiongen",
+            "name": os.path.basename(os.path.dirname(os.path.abspath(self.files[0]))),
+            "bytes": sizes,
+        }
 
 
 def _text(cell) -> str:

@@ -32,7 +32,8 @@ class FolderReader:
         skipped: Counter = Counter()
         for relative in self.folder.walk(skipped):
             top, slash, _ = relative.partition("/")
-            yield Sample(relative, FileImage(self.folder.path(relative)), label=top if self.classes and slash else None)
+            label = top.replace("_", " ") if self.classes and slash else None
+            yield Sample(relative, FileImage(self.folder.path(relative)), label=label)
         self.tally.images += skipped.total()
         self.tally.skipped_images += skipped
         for name in sorted(os.listdir(self.folder.root)):

@@ -9,15 +9,17 @@ import os
 from collections.abc import Iterator
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import FileImage, Options, Sample, Tally, as_captions, split_name
+from sclip_plugin.shards.readers.base import Options, Sample, Tally
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
-from sclip_plugin.shards.readers.jsonfile import items, only_json
+from sclip_plugin.shards.readers.jsonfile import first_item, items, only_json
+from sclip_plugin.shards.readers.named import NamedImages
 
 
 class KarpathyReader:
     """`source`: the JSON file, or the folder that holds it as its only `dataset*.json`.
 
-    Images are looked for in `options.images`, or in the file's folder and its subfolders whose names say image or img.
+    Images are looked for in `options.images`; without it in the file's folder and its subfolders whose names say image
+    or img, whichever holds the first image. Images of that folder that the file does not name come without caption.
     """
 
     takes = frozenset({"images"})
@@ -26,8 +28,11 @@ class KarpathyReader:
         self.path = _find(source)
         if self.path is None:
             raise DataError(f"--from karpathy: no dataset*.json with images and their sentences: {source}")
-        self.folders = image_folders(options.images or os.path.dirname(os.path.abspath(self.path)))
         self.tally = Tally()
+        folders = [options.images] if options.images else _image_folders(os.path.dirname(os.path.abspath(self.path)))
+        found = [NamedImages(ImageFolder(folder, "--images"), self.tally) for folder in folders]
+        names = _names(first_item(self.path, "images.item"))
+        self.images = next((one for one in found if any(one.locate(name)[0] for name in names)), found[0])
 
     @classmethod
     def recognises(cls, source: str) -> bool:
@@ -35,24 +40,11 @@ class KarpathyReader:
 
     def samples(self) -> Iterator[Sample]:
         for number, image in enumerate(items(self.path, "images.item"), 1):
-            captions = as_captions(image.get("sentences"))
-            found, reason = self._locate(image)
-            if found is None:
-                self.tally.skip_captions(reason, len(captions))
-                self.tally.notes[f"row without image: {reason}"] += 1
-                continue
-            name, path = found
-            split, where = split_name(image.get("split")), f"{self.path}: image {number}"
-            yield Sample(name, FileImage(path), captions, split=split, where=where)
-
-    def _locate(self, image: dict) -> tuple[tuple[str, str] | None, str]:
-        name, reason = str(image.get("filename") or ""), "no image named"
-        for relative in dict.fromkeys((os.path.join(str(image.get("filepath") or ""), name), name)) if name else ():
-            for folder in self.folders:
-                source, reason = folder.locate(relative)
-                if source:
-                    return (source, folder.path(source)), ""
-        return None, reason
+            names = _names(image)
+            name = next((name for name in names if self.images.locate(name)[0]), names[0])
+            fields = {"image": name, "caption": image.get("sentences"), "split": image.get("split")}
+            yield from self.images.sample(fields, f"{self.path}: image {number}")
+        yield from self.images.others()
 
     def describe(self) -> dict:
         return {"format": "karpathy", "name": os.path.basename(self.path), "sha256": file_hash(self.path)}
@@ -62,11 +54,17 @@ def _find(source: str) -> str | None:
     return only_json(source, "dataset*.json", "images.item", {"sentences", "filename"})
 
 
-def image_folders(root: str) -> list[ImageFolder]:
+def _names(image: dict) -> list[str]:
+    """How the image may be named below the images folder."""
+    name = str(image.get("filename") or "")
+    return [os.path.join(str(image["filepath"]), name), name] if image.get("filepath") and name else [name]
+
+
+def _image_folders(root: str) -> list[str]:
     """`root` and its direct subfolders whose names say image or img."""
-    found = [ImageFolder(root, "--images")]
-    for name in sorted(os.listdir(root)):
-        path = os.path.join(root, name)
-        if ("image" in name.lower() or "img" in name.lower()) and os.path.isdir(path) and not os.path.islink(path):
-            found.append(ImageFolder(path, "--images"))
-    return found
+    below = [
+        os.path.join(root, name)
+        for name in sorted(os.listdir(root))
+        if "image" in name.lower() or "img" in name.lower()
+    ]
+    return [root, *(path for path in below if os.path.isdir(path) and not os.path.islink(path))]

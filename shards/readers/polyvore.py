@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import ijson
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import FileImage, Options, Sample, Tally, split_name
+from sclip_plugin.shards.readers.base import Options, Sample, Tally
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash, first_existing
 from sclip_plugin.shards.readers.jsonfile import items
+from sclip_plugin.shards.readers.named import NamedImages
 
 METADATA = "polyvore_item_metadata.json"
 
@@ -25,8 +26,9 @@ class PolyvoreReader:
         self.files = _files(source)
         if not self.files:
             raise DataError(f"--from polyvore: no *_info.json beside {METADATA} in {source}")
-        self.folder = ImageFolder(options.images or first_existing(source, ("images",)) or source, "--images")
         self.tally = Tally()
+        folder = options.images or first_existing(source, ("images",)) or source
+        self.images = NamedImages(ImageFolder(folder, "--images"), self.tally)
 
     @classmethod
     def recognises(cls, source: str) -> bool:
@@ -35,16 +37,12 @@ class PolyvoreReader:
     def samples(self) -> Iterator[Sample]:
         labels = _labels(os.path.join(self.source, METADATA))
         for path in self.files:
-            split = split_name(os.path.basename(path).removesuffix("_info.json"))
+            split = os.path.basename(path).removesuffix("_info.json")
             for number, item in enumerate(items(path, "item"), 1):
-                captions = [_caption(item)]
-                source, reason = self.folder.locate(str(item.get("images") or f"{item.get('id')}.jpg"))
-                if source is None:
-                    self.tally.skip_captions(reason)
-                    self.tally.notes[f"row without image: {reason}"] += 1
-                    continue
-                image, where = FileImage(self.folder.path(source)), f"{path}: item {number}"
-                yield Sample(source, image, captions, labels.get(str(item.get("id"))), split=split, where=where)
+                name = str(item.get("images") or f"{item.get('id')}.jpg")
+                fields = {"image": name, "caption": _caption(item), "label": labels.get(str(item.get("id")))}
+                yield from self.images.sample({**fields, "split": split}, f"{path}: item {number}")
+        yield from self.images.others()
 
     def describe(self) -> dict:
         hashes = {os.path.basename(path): file_hash(path) for path in self.files}

@@ -8,8 +8,9 @@ import os
 from collections.abc import Iterator
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import FileImage, Options, Sample, Tally
+from sclip_plugin.shards.readers.base import Options, Sample, Tally, split_name
 from sclip_plugin.shards.readers.files import ImageFolder
+from sclip_plugin.shards.readers.named import NamedImages
 
 CAPTIONS, FIGURES = "SciCap-Caption-All", "SciCap-No-Subfig-Img"
 SPLITS = ("train", "val", "test")
@@ -25,21 +26,25 @@ class SciCapReader:
         if not self.recognises(source):
             raise DataError(f"--from scicap: no {CAPTIONS} in {source}")
         self.source = source
-        self.folder = ImageFolder(options.images or os.path.join(source, FIGURES), "--images")
         self.tally = Tally()
+        folder = ImageFolder(options.images or os.path.join(source, FIGURES), "--images")
+        self.images = NamedImages(folder, self.tally)
 
     @classmethod
     def recognises(cls, source: str) -> bool:
         return os.path.isdir(os.path.join(source, CAPTIONS))
 
     def samples(self) -> Iterator[Sample]:
-        for split in SPLITS:
-            folder = os.path.join(self.source, CAPTIONS, split)
-            if os.path.isdir(folder):
-                with os.scandir(folder) as entries:
+        top = os.path.join(self.source, CAPTIONS)
+        for split in sorted(os.listdir(top)):  # some copies write Train, Val, Test
+            if split_name(split) in SPLITS and os.path.isdir(os.path.join(top, split)):
+                with os.scandir(os.path.join(top, split)) as entries:
                     for entry in entries:
                         if entry.name.endswith(".json") and entry.is_file(follow_symlinks=False):
                             yield from self._sample(entry.path, entry.name, split)
+        for sample in self.images.others():
+            sample.split = split_name(sample.source.partition("/")[0])
+            yield sample
 
     def _sample(self, path: str, name: str, split: str) -> Iterator[Sample]:
         about = _json(path)
@@ -47,14 +52,10 @@ class SciCapReader:
         if about.get("contains-subfigure"):
             self.tally.skip_captions(SUBFIGURES)
             return
-        source, reason = self.folder.locate(f"{split}/{name.removesuffix('.json')}.png")
-        if source is None:
-            self.tally.skip_captions(reason)
-            self.tally.notes[f"row without image: {reason}"] += 1
-            return
-        label, paper = about.get("figure-type"), about.get("paper-ID")
-        group = f"paper {paper}" if paper else None
-        yield Sample(source, FileImage(self.folder.path(source)), [caption], label or None, group, split, path)
+        paper = about.get("paper-ID")
+        fields = {"caption": caption, "label": about.get("figure-type"), "group": f"paper {paper}" if paper else None}
+        name = f"{split}/{name.removesuffix('.json')}.png"
+        yield from self.images.sample({"image": name, "split": split, **fields}, path)
 
     def describe(self) -> dict:
         return {"format": "scicap", "name": os.path.basename(os.path.realpath(self.source))}

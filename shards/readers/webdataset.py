@@ -28,8 +28,8 @@ class WebDatasetReader:
     takes = frozenset()
 
     def __init__(self, source: str, options: Options):
-        self.source = source
-        self.files = _files(source)
+        self.source = os.path.realpath(source)
+        self.files = _files(self.source)
         if not self.files:
             raise DataError(f"--from webdataset: no .tar in {source}")
         self.classes = _class_names(os.path.dirname(os.path.abspath(self.files[0])))
@@ -53,7 +53,9 @@ class WebDatasetReader:
         if image is None:
             self.tally.skip_image("no image in its sample", len(captions))
             return
-        known = {name: str(value) for name, value in (about or {}).items() if isinstance(value, str | int) and value != ""}
+        known = {
+            name: str(value) for name, value in (about or {}).items() if isinstance(value, str | int) and value != ""
+        }
         yield Sample(
             f"{prefix}{key}.{image}",
             members[image],
@@ -72,7 +74,7 @@ class WebDatasetReader:
 
     def describe(self) -> dict:
         hashes = {os.path.basename(path): file_hash(path) for path in self.files}
-        return {"format": "webdataset", "name": os.path.basename(os.path.realpath(self.source)), "sha256": hashes}
+        return {"format": "webdataset", "name": os.path.basename(self.source), "sha256": hashes}
 
 
 def caption_list(about: dict | None, text: str | None) -> list[str]:
