@@ -13,6 +13,8 @@ from sclip_plugin.errors import SClipError, UsageError
 
 COMMANDS = {
     "convert": ("sclip_plugin.shards.convert", "captions and images -> paired/, unpaired/, val/ shards"),
+    "split": ("sclip_plugin.shards.resplit", "shards -> shards with another share of pairs, without decoding"),
+    "verify": ("sclip_plugin.shards.verify", "decode every image of shards; check keys, captions, counts and hashes"),
     "keywords": ("sclip_plugin.shards.extract", "captions of paired shards -> keyword file"),
     "eval": ("sclip_plugin.evaluation.command", "zero-shot classification and retrieval of a checkpoint"),
     "demo": ("sclip_plugin.demo.command", "the whole way on an embedded data set"),

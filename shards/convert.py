@@ -74,20 +74,16 @@ def add_arguments(parser) -> None:
     )
 
 
-def add_split_arguments(parser) -> None:
-    """The ratios and the seed."""
+def add_split_arguments(parser, several: bool = False) -> None:
+    """The ratios (--paired-ratio may be several) and the seed."""
     add = parser.add_argument
     add(
         "--val-ratio",
         type=float,
         help=f"share of the captioned images held out, first (default: the source's own split, else {VAL_RATIO})",
     )
-    add(
-        "--paired-ratio",
-        type=float,
-        default=PAIRED_RATIO,
-        help="share of the rest that keeps its captions (default: 1)",
-    )
+    ratios = {"nargs": "+", "default": [PAIRED_RATIO]} if several else {"default": PAIRED_RATIO}
+    add("--paired-ratio", type=float, help="share of the rest that keeps its captions (default: 1)", **ratios)
     add("--seed", type=int, default=0, help="of the splits and of the order in the shards (default: 0)")
 
 

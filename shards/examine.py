@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from sclip_plugin.shards.images import Transform, Verdict, inspect
+from sclip_plugin.shards.images import Transform, Verdict, fingerprint_of, inspect
 from sclip_plugin.shards.index import SampleIndex
 from sclip_plugin.shards.plan import WITH_IMAGE
 from sclip_plugin.shards.readers import open_image
@@ -35,6 +35,24 @@ def _verdicts(some: list[tuple[int, Locator]], transform: Transform, check: bool
 def _verdict(place: Locator, transform: Transform, check: bool) -> Verdict:
     verdict = inspect(open_image(place), transform, check)
     return replace(verdict, recode="pixel array") if place.form == "pixels" and not verdict.fault else verdict
+
+
+def fingerprint(index: SampleIndex, workers: int) -> None:
+    """Store the fingerprints of images that are known to be good and were not looked at."""
+    total = index.one("SELECT COUNT(*) FROM samples WHERE fingerprint IS NULL")
+    with tqdm(total=total, desc="fingerprints", unit="image", disable=None) as bar:
+        for prints in in_threads(_fingerprints, index.unprinted(), workers):
+            index.db.executemany("UPDATE samples SET fingerprint = ? WHERE id = ?", prints)
+            bar.update(len(prints))
+
+
+def _fingerprints(some: list[tuple[int, Locator]]) -> list[tuple[bytes, int]]:
+    found = []
+    for number, place in some:
+        image = open_image(place)
+        with image.open() as file:
+            found.append((fingerprint_of(file, image.size), number))
+    return found
 
 
 def find_equal(index: SampleIndex, workers: int, tally: Tally) -> list[list[str]]:

@@ -81,14 +81,15 @@ def inspect(image, transform: Transform, check: bool = False) -> Verdict:
             suffix, recode = _judge(picture, transform)
             if check:
                 _load(picture)
-            return Verdict(suffix, recode, size, _fingerprint(file, size))
+            return Verdict(suffix, recode, size, fingerprint_of(file, size))
     except ImageFault as fault:
         return Verdict(fault=str(fault))
     except OSError as error:
         return Verdict(fault=f"unreadable file ({error.strerror or error})")
 
 
-def _fingerprint(file, size: int) -> bytes:
+def fingerprint_of(file, size: int) -> bytes:
+    """16 bytes that are equal for equal files: a hash of both ends."""
     file.seek(0)
     found = hashlib.blake2b(file.read(END), digest_size=16)
     file.seek(max(0, size - END))

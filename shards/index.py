@@ -145,6 +145,10 @@ class SampleIndex:
         """Chunks of (id, locator) of the samples without a verdict."""
         yield from self._located("samples WHERE fault IS NULL")
 
+    def unprinted(self) -> Iterator[list[tuple[int, Locator]]]:
+        """Chunks of (id, locator) of the samples without a fingerprint."""
+        yield from self._located("samples WHERE fingerprint IS NULL")
+
     def candidates(self) -> Iterator[list[tuple[int, Locator]]]:
         """Chunks of (id, locator) of the usable images that share size and fingerprint with another."""
         self.db.execute(

@@ -29,7 +29,7 @@ def preview(plan: Plan, tally: Tally, equal: list[list[str]], sheet: str) -> Non
 
 
 def _label(sample: Sample) -> str:
-    return f"({sample.label or 'no text'})"
+    return f"label: {sample.label}" if sample.label else "no text"
 
 
 def _card(plan: Plan, kind: str, sample: Sample) -> Card | None:
