@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sclip_plugin.data.stream import Skip, captions
 from sclip_plugin.data.tarstream import IMAGE_SUFFIXES
-from sclip_plugin.shards import layout
+from sclip_plugin.shards import layout, tarbytes
 from sclip_plugin.shards.images import Transform, inspect
 from sclip_plugin.shards.sheet import Card
 
@@ -20,7 +20,7 @@ KNOWN = frozenset((*IMAGE_SUFFIXES, "txt", "json", "cls"))
 
 @dataclass(frozen=True)
 class Part:
-    """name: for people. kind: of `layout` (paired, unpaired, val, classes), "" where it is not known. classes: names."""
+    """name: for people. kind: of `layout` (paired, unpaired, val, classes), "" where it is not known."""
 
     name: str
     kind: str
@@ -40,27 +40,26 @@ class Shard:
     faults: list[tuple[str, str]] = field(default_factory=list)
     notes: Counter = field(default_factory=Counter)
     cards: list[Card] = field(default_factory=list)
-    path: Path = Path()
 
 
 @dataclass
 class Findings:
-    """The sum over the shards of a part."""
+    """The sum over the shards of a part. shards: {name below the root: samples, bytes and hash, as in the manifest}."""
 
     samples: int = 0
     captions: int = 0
     bytes: int = 0
     notes: Counter = field(default_factory=Counter)
-    sizes: dict[Path, int] = field(default_factory=dict)
+    shards: dict[str, dict] = field(default_factory=dict)
     cards: list[Card] = field(default_factory=list)
 
-    def add(self, shard: Shard) -> None:
-        """Count a shard in."""
+    def add(self, name: str, shard: Shard) -> None:
+        """Count a shard in, under its name below the root."""
         self.samples += shard.samples
         self.captions += shard.captions
         self.bytes += shard.bytes
         self.notes += shard.notes
-        self.sizes[shard.path] = shard.samples
+        self.shards[name] = {"samples": shard.samples, "bytes": shard.bytes, "sha256": shard.sha256}
         self.cards += shard.cards
 
 
@@ -86,7 +85,7 @@ class Keys:
 
 def check_shard(part: Part, path: Path, cards: int = 0) -> Shard:
     """Everything that can be said of a shard alone; the first `cards` images for a contact sheet."""
-    found = Shard(path=path, bytes=path.stat().st_size)
+    found = Shard(bytes=path.stat().st_size)
     with open(path, "rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
@@ -107,24 +106,22 @@ def check_shard(part: Part, path: Path, cards: int = 0) -> Shard:
 def _samples(path: Path, found: Shard) -> Iterator[tuple[str, dict[str, bytes]]]:
     """(key, members) of runs of members with one key; faults of names are noted."""
     key, members = None, {}
-    with tarfile.open(path, "r:") as tar:
-        for member in tar:
-            tar.members = []
-            name = member.name
-            stem, dot, suffix = name.rpartition("/")[2].partition(".")
-            if not member.isfile() or not dot or not stem:
-                found.faults.append(("member that belongs to no sample", f"{path}: {name}"))
-                continue
-            if "." in suffix or name.startswith("/") or ".." in name.split("/"):
-                found.faults.append(("key with a dot, or a name that leads out", f"{path}: {name}"))
-            one = name[: len(name) - len(suffix) - 1]
-            if one != key:
-                if members:
-                    yield key, members
-                key, members = one, {}
-            if suffix.lower() in members:
-                found.faults.append(("member occurs twice in its sample", f"{path}: {name}"))
-            members[suffix.lower()] = tar.extractfile(member).read()
+    for tar, member in tarbytes.members(str(path)):
+        name = member.name
+        stem, dot, suffix = name.rpartition("/")[2].partition(".")
+        if not member.isfile() or not dot or not stem:
+            found.faults.append(("member that belongs to no sample", f"{path}: {name}"))
+            continue
+        if "." in suffix or name.startswith("/") or ".." in name.split("/"):
+            found.faults.append(("key with a dot, or a name that leads out", f"{path}: {name}"))
+        one = name[: len(name) - len(suffix) - 1]
+        if one != key:
+            if members:
+                yield key, members
+            key, members = one, {}
+        if suffix.lower() in members:
+            found.faults.append(("member occurs twice in its sample", f"{path}: {name}"))
+        members[suffix.lower()] = tar.extractfile(member).read()
     if members:
         yield key, members
 

@@ -1,8 +1,10 @@
-"""Work in threads, results in order, a bounded amount of it under way."""
+"""Work in threads or processes, results in order, a bounded amount of it under way."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import chain, islice
+from multiprocessing import get_context
 
 AHEAD = 4  # items under way or waiting, as a multiple of the workers
 
@@ -10,9 +12,25 @@ AHEAD = 4  # items under way or waiting, as a multiple of the workers
 def in_threads(function: Callable, items: Iterable, workers: int) -> Iterator:
     """`function` of each item, in the items' order; items are drawn only as fast as results are taken.
 
-    Threads, not processes: reading, hashing and codecs all release Python's lock, and a killed run leaves no children.
+    For what releases Python's lock: reading, hashing, codecs. A killed run leaves no children.
     """
-    executor = ThreadPoolExecutor(max(1, workers))
+    yield from _in_order(ThreadPoolExecutor(max(1, workers)), function, items, workers)
+
+
+def in_processes(function: Callable, items: Iterable, workers: int) -> Iterator:
+    """The same in processes, for work in Python; `function`, items and results are pickled. One item, or one worker,
+    needs none."""
+    items = iter(items)
+    first = list(islice(items, 2))
+    items = chain(first, items)
+    if workers < 2 or len(first) < 2:
+        yield from map(function, items)
+    else:
+        # not forked: threads of a progress bar may be running
+        yield from _in_order(ProcessPoolExecutor(workers, get_context("spawn")), function, items, workers)
+
+
+def _in_order(executor: Executor, function: Callable, items: Iterable, workers: int) -> Iterator:
     waiting: deque = deque()
     try:
         for item in items:

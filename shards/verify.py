@@ -39,24 +39,9 @@ def run(args) -> int:
         raise UsageError(f"--workers must be at least 1, got {args.workers}")
     root = Path(args.folder)
     parts = find_parts(root)
-    faults: dict[str, list[str]] = defaultdict(list)
-    found = {part: Findings() for part in parts}
-    digests: dict[str, dict] = {}
-    jobs = [(part, shard) for part in parts for shard in part.shards]
-    with tqdm(
-        total=sum(shard.stat().st_size for _, shard in jobs), desc="verifying", unit="B", unit_scale=True, disable=None
-    ) as bar:
-        results = in_threads(lambda job: check_shard(*job, cards=COLUMNS if args.sheet else 0), jobs, args.workers)
-        keys = Keys()
-        for (part, shard), one in zip(jobs, results):
-            bar.update(shard.stat().st_size)
-            found[part].add(one)
-            digests[str(shard.relative_to(root))] = {"samples": one.samples, "bytes": one.bytes, "sha256": one.sha256}
-            for kind, place in [*one.faults, *keys.twice(one.keys, shard)]:
-                faults[kind].append(place) if len(faults[kind]) < SHOWN else faults[kind].append("")
-        keys.close()
-    for kind, place in [*_folder_faults(root, parts, found), *_manifest_faults(root, found, digests)]:
-        faults[kind].append(place)
+    found, faults = _check_shards(root, parts, args.workers, COLUMNS if args.sheet else 0)
+    for kind, place in [*_folder_faults(root, parts, found), *_manifest_faults(root, found)]:
+        faults.add(kind, place)
     _print(found, faults)
     if args.sheet:
         draw(
@@ -64,7 +49,35 @@ def run(args) -> int:
             args.sheet,
         )
         print(f"contact sheet: {args.sheet}")
-    return 1 if faults else 0
+    return 1 if faults.counts else 0
+
+
+class Faults:
+    """How often each kind of fault was found, and the first places."""
+
+    def __init__(self):
+        self.counts: Counter = Counter()
+        self.places: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, kind: str, place: str) -> None:
+        """One more."""
+        self.counts[kind] += 1
+        if len(self.places[kind]) < SHOWN:
+            self.places[kind].append(place)
+
+
+def _check_shards(root: Path, parts: list[Part], workers: int, cards: int) -> tuple[dict[Part, Findings], Faults]:
+    found, faults, keys = {part: Findings() for part in parts}, Faults(), Keys()
+    jobs = [(part, shard) for part in parts for shard in part.shards]
+    size = sum(shard.stat().st_size for _, shard in jobs)
+    with tqdm(total=size, desc="verifying", unit="B", unit_scale=True, disable=None) as bar:
+        for (part, shard), one in zip(jobs, in_threads(lambda job: check_shard(*job, cards=cards), jobs, workers)):
+            bar.update(one.bytes)
+            found[part].add(str(shard.relative_to(root)), one)
+            for kind, place in [*one.faults, *keys.twice(one.keys, shard)]:
+                faults.add(kind, place)
+    keys.close()
+    return found, faults
 
 
 def find_parts(root: Path) -> list[Part]:
@@ -107,7 +120,7 @@ def _folder_faults(root: Path, parts: list[Part], found: dict[Part, Findings]) -
     for part in parts:
         folder = part.shards[0].parent
         sizes = folder / layout.SIZES
-        counted = {shard.name: count for shard, count in found[part].sizes.items()}
+        counted = {name.rpartition("/")[2]: one["samples"] for name, one in found[part].shards.items()}
         if sizes.exists() and _json(sizes) != counted:
             yield "sizes.json does not say what the shards hold", str(sizes)
         if part.kind not in (layout.VAL, layout.CLASSES):
@@ -121,30 +134,30 @@ def _folder_faults(root: Path, parts: list[Part], found: dict[Part, Findings]) -
             yield "classnames.txt is missing or empty", str(folder.parent)
 
 
-def _manifest_faults(root: Path, found: dict[Part, Findings], digests: dict[str, dict]) -> Iterable[tuple[str, str]]:
+def _manifest_faults(root: Path, found: dict[Part, Findings]) -> Iterable[tuple[str, str]]:
     """`manifest.json` against the shards, and its counts against each other."""
     path = root / layout.MANIFEST
     if not path.exists():
         return
     manifest = _json(path)
-    listed = manifest.get("shards", {}) if isinstance(manifest, dict) else {}
-    for name in sorted(set(listed) | set(digests)):
-        if name not in digests:
+    if not isinstance(manifest, dict) or not {"shards", "counts"} <= manifest.keys():
+        yield "manifest cannot be read", str(path)
+        return
+    listed, there = manifest["shards"], {name: one for part in found.values() for name, one in part.shards.items()}
+    for name in sorted(set(listed) | set(there)):
+        if name not in there:
             yield "shard of the manifest is missing", name
         elif name not in listed:
             yield "shard is not in the manifest", name
-        elif listed[name] != digests[name]:
-            differing = [field for field in digests[name] if listed[name].get(field) != digests[name][field]]
+        elif differing := [field for field in there[name] if listed[name].get(field) != there[name][field]]:
             yield f"shard differs from the manifest ({', '.join(differing)})", name
-    counts = manifest.get("counts", {}) if isinstance(manifest, dict) else {}
-    for what, one in counts.items():
-        if what in ("images", "captions") and one["read"] != sum(one["written"].values()) + sum(
-            one["skipped"].values()
-        ):
+    for what in ("images", "captions"):
+        one = manifest["counts"][what]
+        if one["read"] != sum(one["written"].values()) + sum(one["skipped"].values()):
             yield "counts in the manifest do not add up", what
-    written = {part.kind: one.samples for part, one in found.items()}
-    if counts and counts["images"]["written"] != written:
-        yield "the manifest counts other images than there are", f"{counts['images']['written']}, found {written}"
+    written, counted = manifest["counts"]["images"]["written"], {part.kind: one.samples for part, one in found.items()}
+    if written != counted:
+        yield "the manifest counts other images than there are", f"{written}, found {counted}"
 
 
 def _json(path: Path):
@@ -154,16 +167,17 @@ def _json(path: Path):
         return None
 
 
-def _print(found: dict[Part, Findings], faults: dict[str, list[str]]) -> None:
-    for line in count_lines(
-        [(part.name, one.samples, one.captions, len(part.shards), one.bytes) for part, one in found.items()]
-    ):
+def _print(found: dict[Part, Findings], faults: Faults) -> None:
+    rows = [(part.name, one.samples, one.captions, len(part.shards), one.bytes) for part, one in found.items()]
+    for line in count_lines(rows):
         print(line)
     notes: Counter = sum((one.notes for one in found.values()), Counter())
     for note, number in notes.items():
         print(f"note: {number} ({note})")
-    for kind, places in faults.items():
-        print(f"fault: {len(places)} ({kind})")
-        for place in filter(None, places[:SHOWN]):
+    for kind, number in faults.counts.items():
+        print(f"fault: {number} ({kind})")
+        for place in faults.places[kind]:
             print(f"    {place}")
-    print("no fault" if not faults else f"{sum(map(len, faults.values()))} faults")
+        if number > SHOWN:
+            print(f"    … and {number - SHOWN} more")
+    print(f"{faults.counts.total()} faults" if faults.counts else "no fault")

@@ -209,7 +209,7 @@ def _forget_progress(root: Path) -> None:
 
 
 def finish(plan: Plan, shards: dict[str, dict], counts: dict, about: dict) -> dict:
-    """Write each folder's `sizes.json` and, last, `manifest.json`; returns the manifest. about: more of what it says."""
+    """Write each folder's `sizes.json` and, last, `manifest.json`, which begins with `about`; returns the manifest."""
     for folder in sorted({os.path.dirname(name) for name in shards}):
         table = {
             os.path.basename(name): done["samples"] for name, done in shards.items() if os.path.dirname(name) == folder

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sclip_plugin.data.tarstream import split_key
 from sclip_plugin.errors import DataError
+from sclip_plugin.shards import tarbytes
 from sclip_plugin.shards.readers.base import Options, Sample, SliceImage, Tally, as_captions, split_name
 from sclip_plugin.shards.readers.files import SUFFIXES, file_hash, first_existing
 
@@ -93,18 +94,16 @@ def grouped(path: str, tally: Tally | None = None) -> Iterator[tuple[str, dict]]
     """
     key, members = None, {}
     try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                tar.members = []  # tarfile keeps every header otherwise
-                name = _name(member, tally)
-                found, suffix = split_key(name) if name else (None, "")
-                if found is None:
-                    continue
-                if found != key:
-                    if members:
-                        yield key, members
-                    key, members = found, {}
-                members[suffix] = _content(path, tar, member, suffix)
+        for tar, member in tarbytes.members(path):
+            name = _name(member, tally)
+            found, suffix = split_key(name) if name else (None, "")
+            if found is None:
+                continue
+            if found != key:
+                if members:
+                    yield key, members
+                key, members = found, {}
+            members[suffix] = _content(path, tar, member, suffix)
     except (tarfile.TarError, OSError, EOFError) as error:
         hint = "; unpack compressed tars first" if isinstance(error, tarfile.ReadError) else ""
         raise DataError(f"{path}: {error}{hint}") from None
