@@ -5,6 +5,7 @@ is its one-line help. Errors derived from `SClipError` are printed in one line; 
 """
 
 import argparse
+import os
 import sys
 from importlib import import_module
 
@@ -24,7 +25,16 @@ COMMANDS = {
 
 def main(argv=None) -> int:
     """Entry point of the console script. Returns 0 (done), 1 (the data or the run failed) or 2 (wrong usage)."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        args = _parse(sys.argv[1:] if argv is None else list(argv))
+        return _run(args)
+    except BrokenPipeError:  # the reader of our output (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments; only the module of the command asked for is imported."""
     parser = argparse.ArgumentParser(prog="sclip", description="Prepare data for, check and evaluate S-CLIP runs.")
     parser.add_argument("--version", action="version", version=f"sclip-plugin {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -44,11 +54,17 @@ def main(argv=None) -> int:
         args.source += rest  # argparse takes positional words in one run only: --recipe a A --recipe b B has two
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         return args.run(args) or 0
     except UsageError as error:
         print(f"sclip {args.command}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        raise
     except (SClipError, OSError) as error:
         print(f"sclip {args.command}: {error}", file=sys.stderr)
         return 1
