@@ -4,7 +4,7 @@
     sclip split shards/ --out shares/ --paired-ratio 0.1 0.3 1.0
 
 The same seed gives the same split as `sclip convert --paired-ratio`, and smaller shares are parts of larger ones.
-With several ratios each gets a folder of its own, OUT/0.1 say. val/ stays as it is unless --val-ratio is given.
+With several ratios each gets a folder of its own, OUT/0.1 say. val/ keeps its images unless --val-ratio is given.
 """
 
 from pathlib import Path
