@@ -13,7 +13,7 @@ from sclip_plugin.shards.readers.base import Locator, Tally
 from sclip_plugin.shards.threads import in_threads
 
 TWICE = "image with the same bytes as another"
-LISTED = 1000  # groups of equal images named in the manifest
+LISTED, NAMED = 1000, 20  # groups of equal images in the manifest, and names in a group
 
 
 def examine(index: SampleIndex, transform: Transform, check: bool, workers: int, tally: Tally) -> None:
@@ -59,7 +59,7 @@ def find_equal(index: SampleIndex, workers: int, tally: Tally) -> list[list[str]
     """Find images with the same bytes; only those of equal size and fingerprint are read.
 
     Returns:
-        Source names of equal images, in groups (the first `LISTED`).
+        Source names of equal images, in groups: the first `LISTED` groups, the first `NAMED` of each.
     """
     for hashes in in_threads(_hashes, index.candidates(), workers):
         index.db.executemany("UPDATE samples SET content = ? WHERE id = ?", hashes)
@@ -67,7 +67,7 @@ def find_equal(index: SampleIndex, workers: int, tally: Tally) -> list[list[str]
     groups = "SELECT content, COUNT(*) AS n FROM samples WHERE content IS NOT NULL GROUP BY content HAVING n > 1"
     tally.notes[TWICE] += index.one(f"SELECT COALESCE(SUM(n - 1), 0) FROM ({groups})")
     firsts = index.db.execute(f"{groups} ORDER BY content LIMIT {LISTED}").fetchall()
-    names = "SELECT source FROM samples WHERE content = ? ORDER BY source"
+    names = f"SELECT source FROM samples WHERE content = ? ORDER BY source LIMIT {NAMED}"
     return sorted(
         [source.decode("utf-8", "replace") for (source,) in index.db.execute(names, (content,))]
         for content, _ in firsts
