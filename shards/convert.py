@@ -77,14 +77,22 @@ def add_arguments(parser) -> None:
 def add_split_arguments(parser, several: bool = False) -> None:
     """The ratios (--paired-ratio may be several) and the seed."""
     add = parser.add_argument
+    default = "val/ keeps its images" if several else f"the source's own split, else {VAL_RATIO}"
     add(
         "--val-ratio",
         type=float,
-        help=f"share of the captioned images held out, first (default: the source's own split, else {VAL_RATIO})",
+        metavar="R",
+        help=f"share of the captioned images held out, first (default: {default})",
     )
     ratios = {"nargs": "+", "default": [PAIRED_RATIO]} if several else {"default": PAIRED_RATIO}
-    add("--paired-ratio", type=float, help="share of the rest that keeps its captions (default: 1)", **ratios)
-    add("--seed", type=int, default=0, help="of the splits and of the order in the shards (default: 0)")
+    add(
+        "--paired-ratio",
+        type=float,
+        metavar="R",
+        help="share of the rest that keeps its captions (default: 1)",
+        **ratios,
+    )
+    add("--seed", type=int, default=0, metavar="N", help="of the splits and of the order in the shards (default: 0)")
 
 
 def add_shard_arguments(parser) -> None:
@@ -97,7 +105,7 @@ def add_shard_arguments(parser) -> None:
         metavar="N",
         help="samples per shard (default: 1000, but at least 4 shards if they fill)",
     )
-    add("--workers", type=int, default=min(8, os.cpu_count() or 1), help="threads; same bytes for any")
+    add("--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="threads; same bytes for any")
     add("--overwrite", action="store_true", help="replace shards made with other options or input")
 
 

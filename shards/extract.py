@@ -31,6 +31,7 @@ from sclip_plugin.shards.readers.base import clean_caption
 from sclip_plugin.shards.recipes import recipe as recipes
 from sclip_plugin.shards.variants import merge_variants
 
+DEFAULTS = {"top": 100, "max_words": 2, "min_count": 1, "language": "en", "workers": min(8, os.cpu_count() or 1)}
 SPARE = 3  # candidates ranked per keyword wanted: some do not occur as whole words
 LOW_COVERAGE, GENERIC = 0.5, 0.5
 ENCODED = 20_000  # captions that --method embedding encodes at most: minutes on a CPU
@@ -42,10 +43,10 @@ def add_arguments(parser) -> None:
     add("shards", nargs="?", metavar="SHARDS", help="folder, pattern or URL of paired shards (classes: optional)")
     add("--out", required=True, metavar="FILE", help="keyword file to write")
     add("--method", choices=(*METHODS, "classes", "embedding"), default="yake", help="default: yake")
-    add("--top", type=int, default=100, metavar="K", help="keywords wanted (default: 100; the paper: 50 to 300)")
-    add("--max-words", type=int, default=2, metavar="N", help="longest phrase (default: 2)")
-    add("--min-count", type=int, default=1, metavar="N", help="captions that must hold a keyword (default: 1)")
-    add("--language", default="en", help="of the stop-words, two letters (default: en)")
+    add("--top", type=int, metavar="K", help="keywords wanted (default: 100; the paper: 50 to 300)")
+    add("--max-words", type=int, metavar="N", help="longest phrase (default: 2)")
+    add("--min-count", type=int, metavar="N", help="captions that must hold a keyword (default: 1)")
+    add("--language", metavar="CODE", help="of the stop-words, two letters (default: en)")
     add("--stop-words", metavar="FILE", help="more words that no keyword begins or ends with, one a line")
     add("--keep-variants", action="store_true", help="keep near-duplicates (tree, trees) apart")
     add("--recipe", action="append", default=[], metavar="NAME", help="classes: of this recipe; repeatable")
@@ -53,7 +54,7 @@ def add_arguments(parser) -> None:
     add("--model", help="embedding: open_clip model name, or local-dir:DIR")
     add("--pretrained", help="embedding: checkpoint file or pretrained tag")
     add("--device", default="cpu", help="embedding: default cpu")
-    add("--workers", type=int, default=min(8, os.cpu_count() or 1), help="yake: processes; same result for any")
+    add("--workers", type=int, metavar="N", help="yake: processes; same result for any (default: cores, at most 8)")
 
 
 def run(args) -> None:
@@ -81,6 +82,15 @@ def run(args) -> None:
 
 def _check(args) -> Style:
     """Refuse what cannot work or would do nothing. Raises UsageError, DataError."""
+    if args.method == "classes":
+        for flag in (*DEFAULTS, "stop_words", "keep_variants"):
+            if getattr(args, flag):
+                raise UsageError(
+                    f"--{flag.replace('_', '-')} has no effect on --method classes, which takes every name"
+                )
+    for flag, value in DEFAULTS.items():
+        if getattr(args, flag) is None:
+            setattr(args, flag, value)
     for flag in ("top", "max_words", "min_count", "workers"):
         if getattr(args, flag) < 1:
             raise UsageError(f"--{flag.replace('_', '-')} must be at least 1, got {getattr(args, flag)}")

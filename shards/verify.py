@@ -29,7 +29,7 @@ SHOWN = 5  # places named for each kind of fault
 def add_arguments(parser) -> None:
     """Arguments of `sclip verify`."""
     parser.add_argument("folder", metavar="DIR", help="folder that sclip convert wrote, or any folder of tars")
-    parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), help="threads")
+    parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="threads")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="write a contact sheet of a few samples")
 
 

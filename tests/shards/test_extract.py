@@ -133,6 +133,7 @@ def test_frequent_phrases_forgets_rare_ones(monkeypatch):
         (("--method", "classes"), 2, "takes its names from --recipe NAME or from --classes FILE"),
         (("--method", "classes", "--recipe", "nothing"), 2, "no recipe 'nothing'; there are: aid, "),
         (("--method", "classes", "--classes", "gone.txt"), 1, "--classes gone.txt: No such file"),
+        (("--method", "classes", "--recipe", "aid", "--top", 5), 2, "--top has no effect on --method classes"),
         (("--stop-words", "gone.txt"), 1, "--stop-words gone.txt: No such file"),
         (("--min-count", 0), 2, "--min-count must be at least 1"),
         (("--min-count", 100), 1, "no candidate keyword occurs in 100 captions"),
