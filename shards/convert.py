@@ -50,7 +50,7 @@ def add_arguments(parser) -> None:
     add("--recipe", action="append", default=[], metavar="NAME", help="a published data set, one for each SOURCE")
     add("--list", action=_ListRecipes, nargs=0, help="list the recipes and exit")
     for role in ROLES:
-        known = "none" if role == "group" else "recognised"
+        known = "recognised" if ROLES[role] else "none"
         add(f"--{role}-column", metavar="NAME", help=f"column of the {role} (default: {known})")
     add_split_arguments(parser)
     add(

@@ -65,8 +65,7 @@ def assign_keys(index: SampleIndex) -> None:
 def split(index: SampleIndex, ratios: Ratios, skipped: Counter) -> None:
     """Put each usable sample into paired, unpaired or val.
 
-    Val is taken first, `ratios.val` of the images with captions (of sources with a split of their own: what they hold
-    out), then `ratios.paired` of the rest; the others' captions are hidden. A group is taken whole, so that counts may
+    Val is taken first, `ratios.val` of the images with captions (of a source that holds some out itself: those), then `ratios.paired` of the rest; the others' captions are hidden. A group is taken whole, so that counts may
     exceed the ratios by part of a group. Left out, counted in `skipped`: images in a split of the source that is
     neither trained on nor held out, captionless images whose group went to paired or val or that the source holds
     out, and images of val whose bytes stand in paired or unpaired too.
@@ -106,10 +105,10 @@ def _take_source_splits(db, ratios: Ratios, skipped: Counter) -> None:
 
 
 def _make_units(db, ratios: Ratios) -> None:
-    """What is split is a unit: a group, or an image without one. free: its source has no split of its own."""
+    """What is split is a unit: a group, or an image without one. free: its source holds out nothing itself."""
     db.execute(
         "CREATE TABLE units AS SELECT unit, seeded(?, 'split', unit) AS place, COUNT(*) AS members, "
-        "MAX(held) AS held, MIN(origin NOT IN (SELECT origin FROM samples WHERE split IS NOT NULL)) AS free, "
+        "MAX(held) AS held, MIN(origin NOT IN (SELECT origin FROM samples WHERE held)) AS free, "
         "NULL AS part FROM samples WHERE usable AND captioned GROUP BY unit ORDER BY 2",
         (ratios.seed,),
     )

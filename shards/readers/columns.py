@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 from sclip_plugin.errors import UsageError
 
-# role → names that are recognised, best first; the comparison is without case
+# role → names that are recognised, best first, without case; those without names count only where the user names one
 ROLES: dict[str, tuple[str, ...]] = {
     "image": ("filepath", "file_name", "filename", "image", "image_path", "path", "img", "jpg", "png"),
     "caption": ("caption", "captions", "title", "text", "sentence", "sentences", "description"),
     "label": ("label", "class", "category"),
     "group": (),
-    "split": ("split",),
+    "split": (),
 }
 
 

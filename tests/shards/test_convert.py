@@ -225,3 +225,13 @@ def test_workers_and_repetition_change_no_byte(root, tmp_path):
     for name, workers in (("a", 1), ("b", 4)):
         assert convert(root, tmp_path / name, "--workers", workers, "--shards", 6) == 0
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_a_split_column_counts_where_it_is_named(tmp_path):
+    root = source(tmp_path, captioned=0, bare=6)
+    rows = [(f"p00{n}.jpg", f"text {n}", "test" if n < 2 else "train") for n in range(6)]
+    write_csv(root / "captions.csv", rows, ("filepath", "caption", "split"))
+    assert convert(root, tmp_path / "named", "--split-column", "split") == 0
+    assert sources(tmp_path / "named/val/test") == {"p000.jpg", "p001.jpg"}
+    assert convert(root, tmp_path / "not", "--val-ratio", 0) == 0
+    assert len(sources(tmp_path / "not/paired")) == 6

@@ -101,6 +101,12 @@ def test_what_is_neither_held_out_nor_train_is_left_out(index_of):
     assert +skipped == {HELD_OUT_BARE: 1, NOT_READ_HERE.format("val"): 1}
 
 
+def test_a_source_that_holds_out_nothing_is_split_by_ratio(index_of):
+    index = index_of(some(20, split="train"))
+    split(index, Ratios(0.2, 1, 0), Counter())
+    assert {name: len(part) for name, part in names(index).items()} == {"paired": 16, "val": 4}
+
+
 def test_the_sources_own_split_can_be_ignored(index_of):
     index = index_of(with_splits())
     skipped = Counter()
