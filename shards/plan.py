@@ -65,10 +65,11 @@ def assign_keys(index: SampleIndex) -> None:
 def split(index: SampleIndex, ratios: Ratios, skipped: Counter) -> None:
     """Put each usable sample into paired, unpaired or val.
 
-    Val is taken first, `ratios.val` of the images with captions (of a source that holds some out itself: those), then `ratios.paired` of the rest; the others' captions are hidden. A group is taken whole, so that counts may
-    exceed the ratios by part of a group. Left out, counted in `skipped`: images in a split of the source that is
-    neither trained on nor held out, captionless images whose group went to paired or val or that the source holds
-    out, and images of val whose bytes stand in paired or unpaired too.
+    Val is taken first, `ratios.val` of the images with captions (of a source that holds some out itself: those), then
+    `ratios.paired` of the rest; the others' captions are hidden. A group is taken whole, so that counts may exceed the
+    ratios by part of a group. Left out, counted in `skipped`: images in a split of the source that is neither trained
+    on nor held out, captionless images whose group went to paired or val or that the source holds out, and images of
+    val whose bytes stand in paired or unpaired too.
     """
     db = index.db
     db.create_function("seeded", 3, rank, deterministic=True)
