@@ -247,9 +247,7 @@ def main():
     parser.add_argument("--worlds", type=int, nargs="+", default=[1, 2, 4], metavar="W")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(
-        "| W | mode | gather-with-grad | accum | loss, float64 | gradient, float64 | loss, float32 | gradient, float32 |"
-    )
+    print("| W | mode | gather-with-grad | accum | float64: loss | gradient | float32: loss | gradient |")
     print("|---|---|---|---|---|---|---|---|")
     all_sound = True
     for world_size in arguments.worlds:
