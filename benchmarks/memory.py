@@ -2,16 +2,19 @@
 
     python benchmarks/memory.py                       # W = 1, 2, 4 processes (gloo), the same B and U on each
     python benchmarks/memory.py --worlds 1 2 4 8 --pairs 128 --unpaired 128 --json memory.json
+    python benchmarks/memory.py --estimate --worlds 8 64 512 --pairs 512 --unpaired 512
 
 Memory is what PyTorch's allocator held at most during forward + backward beyond the inputs, the largest over the ranks.
 Collectives are seen where they are dispatched: the tensors that each all-gather fills and each all-reduce sums. The
-columns "formula" are docs/scaling.md's. The gradients' all-gathers are all-reduces on gloo, reduce-scatters elsewhere.
+columns "formula" are docs/scaling.md's. Backward, an all-gather is an all-reduce in ours on gloo, scatters in stock, a
+reduce-scatter on other backends; "reduced" counts what goes in.
 
 Legend: W ranks, B pairs and U unpaired images per rank, K keywords in all, D width.
 """
 
 import argparse
 import tempfile
+import warnings
 
 import torch
 import torch.distributed as dist
@@ -44,7 +47,7 @@ class Collectives(TorchDispatchMode):
         name = str(function)
         if name.startswith("c10d.allgather_"):
             self.gathered += sum(tensor.nbytes for tensors in args[0] for tensor in tensors)
-        elif name.startswith("c10d.allreduce_"):
+        elif name.startswith(("c10d.allreduce_", "c10d.scatter_")):
             self.reduced += sum(tensor.nbytes for tensor in args[0])
         return function(*args, **(kwargs or {}))
 
@@ -98,6 +101,7 @@ def measure(arguments: argparse.Namespace, rank: int, world_size: int) -> dict:
 def run_rank(rank: int, world_size: int, folder: str, arguments: argparse.Namespace) -> None:
     """Entry point of one process; the first writes the largest figures over the ranks."""
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # stock gathers by a function that torch deprecates
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world_size)
     found = measure(arguments, rank, world_size)
     everybody = [None] * world_size
@@ -107,18 +111,29 @@ def run_rank(rank: int, world_size: int, folder: str, arguments: argparse.Namesp
     dist.destroy_process_group()
 
 
-def estimate(mode: str, W: int, B: int, U: int, K: int, D: int, with_grad: bool, e: int = 4) -> tuple[int, int]:
-    """(bytes gathered, bytes reduced) per rank and step by docs/scaling.md, on gloo; e bytes an element."""
+def estimate(mode: str, W: int, B: int, U: int, K: int, D: int, with_grad: bool, e: int = 4) -> tuple[int, int, int]:
+    """Bytes per rank and step by docs/scaling.md: gathered forward, of gradients backward, of the transport's sums."""
     if W == 1:
-        return 0, 0
+        return 0, 0, 0
     local = mode.endswith("local")
     features = W * 2 * B * D * e
     if mode.startswith("stock"):
-        return features, features * with_grad
+        return features, features * with_grad, 0
     unpaired, keywords, candidates = W * U * D * e, W * -(-K // W) * D * e, W * B * K
     gradients = (features + unpaired) * with_grad + keywords * (with_grad or local)
-    transport = (2 * ITERATIONS + 1) * W * B * 4 * local
-    return features + unpaired + keywords + candidates, gradients + transport
+    transport = (ITERATIONS + 2) * W * B * 4 * local
+    return features + unpaired + keywords + candidates, gradients, transport
+
+
+def estimate_peak(mode: str, W: int, B: int, U: int, D: int, e: int = 4) -> float:
+    """Peak bytes per rank with gather-with-grad by docs/scaling.md; K's part is small and left out."""
+    if mode == "stock gathered":
+        return e * (5 * (W * B) ** 2 + 2 * W * B * D)
+    if mode == "stock local":
+        return e * W * (3 * B * B + 4 * B * D)
+    if mode == "sclip gathered" or W == 1:
+        return e * (5 * (W * B) ** 2 + 6 * W * B * W * U + (2 + (W > 1)) * W * B * D + 2 * W * U * D)
+    return e * W * (6.5 * B * (B + U) + 3 * (B + U) * D)
 
 
 def launch(world_size: int, arguments: argparse.Namespace) -> list[dict]:
@@ -129,10 +144,25 @@ def launch(world_size: int, arguments: argparse.Namespace) -> list[dict]:
     rows = []
     for mode, (peak, gathered, reduced) in found.items():
         sizes = (arguments.pairs, arguments.unpaired, arguments.keywords, arguments.width)
-        formula = estimate(mode, world_size, *sizes, arguments.gather_with_grad)
+        gathering, *summing = estimate(mode, world_size, *sizes, arguments.gather_with_grad)
         row = {"W": world_size, "mode": mode, "peak": peak, "gathered": gathered, "reduced": reduced}
-        rows.append(row | {"gathered_formula": formula[0], "reduced_formula": formula[1]})
+        row["peak_formula"] = estimate_peak(mode, world_size, arguments.pairs, arguments.unpaired, arguments.width)
+        rows.append(row | {"gathered_formula": gathering, "reduced_formula": sum(summing)})
     return rows
+
+
+def print_estimates(arguments: argparse.Namespace) -> None:
+    """The formulas' table: megabytes that a rank receives and sends by rings, and its peak."""
+    print("| W | mode | moved MB | of these the transport | peak MB |")
+    print("|---|---|---|---|---|")
+    for W in arguments.worlds:
+        for mode in MODES:
+            sizes = (arguments.pairs, arguments.unpaired, arguments.keywords, arguments.width)
+            gathering, gradients, transport = estimate(mode, W, *sizes, arguments.gather_with_grad)
+            ring = (W - 1) / W  # of a gathered or scattered tensor; a sum goes round twice
+            moved, sums = ring * (gathering + gradients + 2 * transport), ring * 2 * transport
+            peak = estimate_peak(mode, W, arguments.pairs, arguments.unpaired, arguments.width)
+            print(f"| {W} | {mode} | {moved / 1e6:,.1f} | {sums / 1e6:,.1f} | {peak / 1e6:,.0f} |")
 
 
 def main() -> None:
@@ -143,23 +173,30 @@ def main() -> None:
     parser.add_argument("--keywords", type=int, default=200, help="K (default: 200)")
     parser.add_argument("--width", type=int, default=512, help="D (default: 512)")
     parser.add_argument("--no-gather-with-grad", dest="gather_with_grad", action="store_false")
-    parser.add_argument("--json", metavar="OUT", help="write the figures here as well")
+    parser.add_argument("--estimate", action="store_true", help="run nothing: the formulas' figures, for any W")
+    parser.add_argument("--json", metavar="OUT", help="write the measured figures here as well")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(
         f"B={arguments.pairs} U={arguments.unpaired} per rank, K={arguments.keywords} D={arguments.width}, "
         f"float32, gather-with-grad: {'yes' if arguments.gather_with_grad else 'no'}"
     )
-    print("| W | mode | peak MB | over W = 1 | gathered KB | formula | reduced KB | formula |")
-    print("|---|---|---|---|---|---|---|---|")
+    if arguments.estimate:
+        print_estimates(arguments)
+        return
+    print("| W | mode | peak MB | formula | over W = 1 | gathered KB | formula | reduced KB | formula |")
+    print("|---|---|---|---|---|---|---|---|---|")
     rows, single = [], {}
     for world_size in arguments.worlds:
         for row in launch(world_size, arguments):
             rows.append(row)
             single.setdefault(row["mode"], row["peak"])
-            traffic = [f"{row[key] / 1e3:.1f}" for key in ("gathered", "gathered_formula", "reduced", "reduced_formula")]
+            traffic = [
+                f"{row[key] / 1e3:.1f}" for key in ("gathered", "gathered_formula", "reduced", "reduced_formula")
+            ]
             growth = row["peak"] / single[row["mode"]]
-            cells = [str(world_size), row["mode"], f"{row['peak'] / 1e6:.1f}", f"{growth:.2f}", *traffic]
+            peaks = [f"{row[key] / 1e6:.1f}" for key in ("peak", "peak_formula")]
+            cells = [str(world_size), row["mode"], *peaks, f"{growth:.1f}", *traffic]
             print(f"| {' | '.join(cells)} |", flush=True)
     write_json(arguments.json, {"machine": machine(), "memory": rows})
 
