@@ -111,7 +111,7 @@ def test_shuffling_starts_early_and_keeps_passes_apart():
 
     consumed = []
     items = iter([*range(3000), END_OF_PASS, *range(3000, 3010), END_OF_PASS])
-    drawn = shuffled((consumed.append(item) or item for item in items), random.Random(0), 2000, 500)
+    drawn = shuffled((consumed.append(item) or item for item in items), random.Random(0))
     first = next(drawn)
     assert first < 502
     assert len(consumed) <= 502  # not the whole buffer
