@@ -4,7 +4,6 @@ Legend: N rows per rank (equal on all), W ranks.
 """
 
 import torch
-import torch.distributed.nn
 from torch import Tensor
 from torch import distributed as dist
 
@@ -19,12 +18,38 @@ def gather(tensor: Tensor, *, rank: int, world_size: int, gradient: str) -> Tens
     if world_size == 1:
         return tensor if gradient != "none" else tensor.detach()
     if gradient == "all":
-        return torch.cat(torch.distributed.nn.all_gather(tensor.contiguous()), dim=0)
-    source = tensor.detach().contiguous()
-    if source.dtype == torch.bool:  # not every backend moves bools
-        return gather(source.view(torch.uint8), rank=rank, world_size=world_size, gradient="none").view(torch.bool)
-    parts = [torch.empty_like(source) for _ in range(world_size)]
-    dist.all_gather(parts, source)
-    if gradient == "own":
-        parts[rank] = tensor
-    return torch.cat(parts, dim=0)
+        return _GatherWithGradient.apply(tensor, rank, world_size)
+    everybody = _all_gather(tensor.detach(), world_size)
+    if gradient == "none":
+        return everybody
+    before, _, after = everybody.tensor_split([rank * len(tensor), (rank + 1) * len(tensor)])
+    return torch.cat([before, tensor, after])
+
+
+def _all_gather(tensor: Tensor, world_size: int) -> Tensor:
+    if tensor.dtype == torch.bool:  # not every backend moves bools
+        return _all_gather(tensor.contiguous().view(torch.uint8), world_size).view(torch.bool)
+    everybody = tensor.new_empty((world_size * tensor.shape[0], *tensor.shape[1:]))
+    dist.all_gather(list(everybody.chunk(world_size)), tensor.contiguous())
+    return everybody
+
+
+class _GatherWithGradient(torch.autograd.Function):
+    """All-gather; backward, each rank gets the sum over ranks of the gradients of its own rows."""
+
+    @staticmethod
+    def forward(ctx, tensor: Tensor, rank: int, world_size: int) -> Tensor:
+        ctx.rank, ctx.world_size = rank, world_size
+        return _all_gather(tensor, world_size)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        gradient = gradient.contiguous()
+        own = gradient.chunk(ctx.world_size)[ctx.rank]
+        if dist.get_backend() == "gloo":  # has no reduce-scatter in the older releases of torch
+            gradient = gradient.clone()  # autograd's, not ours to change
+            dist.all_reduce(gradient)
+            return gradient.chunk(ctx.world_size)[ctx.rank], None, None
+        summed = torch.empty_like(own)
+        dist.reduce_scatter(summed, list(gradient.chunk(ctx.world_size)))
+        return summed, None, None

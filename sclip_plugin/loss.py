@@ -165,9 +165,11 @@ class SClipLoss(ClipLoss):
         if bias is not None:
             by_image, by_text = by_image + bias, by_text + bias
         by_image, by_text = at_least_float32(by_image), at_least_float32(by_text)
-        image_loss = torch.logsumexp(by_image[:pairs], dim=1) - torch.diagonal(by_image[:pairs], offset=view.first)
+        # split, not slices: its backward joins the two gradients where slices would pad each with zeros and add
+        by_paired, by_unpaired = by_image.split([pairs, view.queries.shape[0]])
+        image_loss = torch.logsumexp(by_paired, dim=1) - torch.diagonal(by_paired, offset=view.first)
         text_loss = torch.logsumexp(by_text, dim=1) - torch.diagonal(by_text, offset=view.first)
-        return {"contrastive_loss": (image_loss.mean() + text_loss.mean()) / 2}, by_image[pairs:]
+        return {"contrastive_loss": (image_loss.mean() + text_loss.mean()) / 2}, by_unpaired
 
     def _plan(self, view: _View, scale: Tensor) -> Tensor:
         """P (u, W·B), the global plan's rows."""

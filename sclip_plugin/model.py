@@ -81,7 +81,8 @@ def adapt(
     model.sclip_rank, model.sclip_world_size, model.sclip_accum_freq = rank, world_size, accum_freq
     if keyword_tokens is not None:
         device = model.logit_scale.device
-        model.register_buffer(_TOKENS, trim(model, keyword_tokens).to(device), persistent=False)
+        tokens = trim(model, keyword_tokens).to(device).clone(memory_format=torch.contiguous_format)  # DDP writes to it
+        model.register_buffer(_TOKENS, tokens, persistent=False)
     return model
 
 

@@ -144,6 +144,8 @@ def _refuse_host_flags(args) -> None:
     for flag, on in impossible.items():
         if on:
             raise UsageError(f"{flag} does not work with --loss sclip")
+    if args.use_bn_sync and _on_cpu(args):
+        raise UsageError("--use-bn-sync needs CUDA: PyTorch has no synchronised BatchNorm on the CPU")
     if "coca" in args.model.lower():
         raise UsageError(f"--model {args.model}: CoCa models do not work with --loss sclip")
     if args.dataset_type in ("csv", "synthetic"):
@@ -154,6 +156,13 @@ def _refuse_host_flags(args) -> None:
             raise UsageError(f"--loss sclip needs {flag}")
         if os.path.splitext(value)[1].lower() in (".csv", ".tsv"):
             raise UsageError(f"{flag} {value}: csv data does not work with --loss sclip; `sclip convert` makes shards")
+
+
+def _on_cpu(args) -> bool:
+    """True where the host will train on the CPU; it falls back to it where CUDA is not available."""
+    import torch
+
+    return args.device.startswith("cpu") or (args.device.startswith("cuda") and not torch.cuda.is_available())
 
 
 def _refuse_useless(args) -> None:

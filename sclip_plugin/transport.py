@@ -52,14 +52,18 @@ def sinkhorn(
             iterations, an epsilon that is not positive.
     """
     _check(cost, epsilon, iterations)
-    kernel = -at_least_float32(cost) / epsilon  # log K, (U, B)
-    columns = None  # g in K_ij·exp(f_i + g_j), (B,)
-    rows = None  # f, (U, 1)
-    for _ in range(iterations):
-        scaled = kernel if rows is None else kernel + rows
-        columns = -_logsumexp_over_ranks(scaled, world_size, group)
-        rows = -torch.logsumexp(kernel + columns, dim=1, keepdim=True)
-    plan = torch.softmax(kernel if columns is None else kernel + columns, dim=1)
+    kernel = at_least_float32(cost) / -epsilon  # log K, (U, B)
+    if iterations == 0:
+        plan = torch.softmax(kernel, dim=1)
+        return Transport(plan, _marginal_error(plan, world_size, group))
+    # g in K_ij·exp(f_i + g_j), (B,); the softmax is the row update, f and the division in one
+    columns = -_logsumexp_over_ranks(kernel, world_size, group)
+    plan = torch.softmax(kernel + columns, dim=1)
+    for _ in range(iterations - 1):
+        # the column update by the sums of a plan whose rows sum to 1: after the first update they are at least 1/B,
+        # so that their logarithm needs no other guard against underflow
+        columns = columns - torch.log(_sum_over_ranks(plan.sum(dim=0), world_size, group))
+        plan = torch.softmax(kernel + columns, dim=1)
     return Transport(plan, _marginal_error(plan, world_size, group))
 
 
@@ -70,15 +74,18 @@ def _logsumexp_over_ranks(matrix: Tensor, world_size: int, group) -> Tensor:
         return local
     highest = local.clone()
     dist.all_reduce(highest, op=dist.ReduceOp.MAX, group=group)
-    total = torch.exp(local - highest)
-    dist.all_reduce(total, group=group)
-    return highest + torch.log(total)
+    return highest + torch.log(_sum_over_ranks(torch.exp(local - highest), world_size, group))
+
+
+def _sum_over_ranks(values: Tensor, world_size: int, group) -> Tensor:
+    """The sum over ranks of a tensor of our own, which may be overwritten."""
+    if world_size > 1:
+        dist.all_reduce(values, group=group)
+    return values
 
 
 def _marginal_error(plan: Tensor, world_size: int, group) -> Tensor:
-    mass = plan.detach().sum(dim=0)
-    if world_size > 1:
-        dist.all_reduce(mass, group=group)
+    mass = _sum_over_ranks(plan.detach().sum(dim=0), world_size, group)
     rows, columns = plan.shape[0] * world_size, plan.shape[1]
     return (mass / rows - 1.0 / columns).abs().sum()
 

@@ -29,6 +29,7 @@ def refusal(parse, capsys, arguments) -> str:
         ({"trace": True}, "--trace does not work"),
         ({"torchscript": True}, "--torchscript does not work"),
         ({"distill_model": "ViT-B-32", "distill_pretrained": "x"}, "--distill-model does not work"),
+        ({"use_bn_sync": True}, "--use-bn-sync needs CUDA: PyTorch has no synchronised BatchNorm on the CPU"),
         ({"model": "coca_ViT-B-32"}, "CoCa models do not work"),
         ({"train_data": "captions.csv"}, "csv data does not work"),
         ({"dataset_type": "synthetic"}, "--dataset-type synthetic does not work"),
@@ -65,6 +66,12 @@ def test_global_batch_counts_processes(parse, capsys, shards, tmp_path, monkeypa
     monkeypatch.setenv("WORLD_SIZE", "8")
     message = refusal(parse, capsys, train_arguments(shards, "RN50", tmp_path))
     assert "holds 40 pairs, fewer than one global batch of 64 (--batch-size 8 × 8 processes" in message
+
+
+def test_a_run_that_would_fall_back_to_the_cpu(parse, capsys, shards, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    arguments = train_arguments(shards, "RN50", tmp_path, use_bn_sync=True, device=None)
+    assert "--use-bn-sync needs CUDA" in refusal(parse, capsys, arguments)
 
 
 def test_a_validation_folder_that_is_no_retrieval_set(parse, capsys, shards, tmp_path):

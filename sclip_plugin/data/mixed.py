@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from sclip_plugin.data.batch import MixedBatch, MixedImages, MixedTexts
 from sclip_plugin.data.order import Layout, Passes, generator, last_batch, resampled, runs, whole_shards
 from sclip_plugin.data.shardlist import ShardList
-from sclip_plugin.data.stream import Raw, SampleStream, captions, decode_image, forever, take
+from sclip_plugin.data.stream import Raw, SampleStream, captions, decode_image, take
 from sclip_plugin.errors import DataError
 from sclip_plugin.keywords import Vocabulary
 
@@ -152,7 +152,7 @@ class _Slot:
         """This slot's batches of the epoch, in the order of its steps."""
         pairs = self._pairs()
         images = self._stream("unpaired", self.config.unpaired, self._decode_image)
-        images = self._endless(images, self.config.unpaired, self.unpaired, self._unpaired_window())
+        images = self._samples(images, self.config.unpaired, self.unpaired, self._unpaired_window())
         for batch in pairs:
             drawn = list(islice(images, self.config.unpaired_batch_size))
             yield self.dataset.collate([pair for _, pair in batch], [image for _, image in drawn], self.counts)
@@ -173,7 +173,7 @@ class _Slot:
         config, layout = self.config, self.paired
         stream = self._stream("paired", config.paired, self._decode_pair)
         if config.resampled or config.paired.sizes is None:
-            samples = self._endless(stream, config.paired, layout, None)
+            samples = self._samples(stream, config.paired, layout, None)
             for _ in range(layout.own_steps()):
                 yield take(samples, layout.batch)
             return
@@ -182,7 +182,7 @@ class _Slot:
         start = self.epoch * config.epoch_samples
         mine = start + layout.start(main_steps)
         window = passes.window(mine, mine + layout.own_steps(main_steps) * layout.batch)
-        samples = self._endless(stream, config.paired, layout, window)
+        samples = self._samples(stream, config.paired, layout, window)
         for _ in range(layout.own_steps(main_steps)):
             yield take(samples, layout.batch)
         yield from self._last_pairs(stream, samples, passes, start, main_steps)
@@ -210,7 +210,7 @@ class _Slot:
         mine = epoch_start + layout.start()
         return passes.window(mine, mine + layout.own_steps() * layout.batch)
 
-    def _endless(self, stream: SampleStream, source: Source, layout: Layout, window):
+    def _samples(self, stream: SampleStream, source: Source, layout: Layout, window):
         """The window's samples, then more where some of them were unusable; without a window, shards for ever."""
         config, shards = self.config, len(source.shards)
         rng = generator("samples", stream.name, *self.key)
@@ -227,8 +227,8 @@ class _Slot:
             return passes.window(start, start + passes.total)
 
         if window is not None:
-            return stream.endless(window, replacements, rng)
-        return stream.endless(forever(drawn if config.resampled else divided), drawn, rng)
+            return stream.window(window, replacements, rng)
+        return stream.endless(drawn if config.resampled else divided, rng)
 
     def _first_pass(self, source: Source, layout: Layout) -> int:
         """Where sizes are unknown an epoch starts with a new order: the one that as many samples would have reached."""

@@ -147,14 +147,18 @@ def runs(samples: list[tuple[int, int]]) -> Iterator[Segment]:
 
 
 def whole_shards(shards: int, layout: Layout, seed: int, name: str, number: int) -> Iterator[Segment]:
-    """One pass where sizes are unknown: a slot's share of the shards in this pass's order, or of their samples where
-    shards are fewer than slots."""
+    """One slot's share of a pass where sizes are unknown: some of the shards, or of all their samples where shards are
+    fewer than slots. The shares go round the slots, so that as many passes as slots show each slot the whole set."""
+    turn, within = divmod(number, layout.slots)
+    share = (layout.slot + within) % layout.slots
     order = list(range(shards))
-    generator(seed, name, number).shuffle(order)
-    if shards >= layout.slots:
-        yield from (Segment(shard) for shard in order[layout.slot :: layout.slots])
-    else:
-        yield from (Segment(shard, stride=layout.slots, offset=layout.slot) for shard in order)
+    generator(seed, name, turn).shuffle(order)
+    if shards < layout.slots:
+        yield from (Segment(shard, stride=layout.slots, offset=share) for shard in order)
+        return
+    own = order[share :: layout.slots]
+    generator(seed, name, number, share).shuffle(own)
+    yield from (Segment(shard) for shard in own)
 
 
 def resampled(shards: int, weights: np.ndarray | None, layout: Layout, *seed) -> Iterator[Segment]:

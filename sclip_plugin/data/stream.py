@@ -14,8 +14,12 @@ from sclip_plugin.data.order import Segment
 from sclip_plugin.data.tarstream import IMAGE_SUFFIXES, read_samples
 from sclip_plugin.errors import DataError
 
-# Samples that wait, still encoded, to be drawn at random. Ours; open_clip holds 5000 of one kind, we hold two kinds.
+# Samples that wait, still encoded, to be drawn at random, and how many must wait before the first is drawn. Ours:
+# open_clip holds 5000 of one kind and reads 1000 before its first batch; we hold two kinds.
 SHUFFLE_BUFFER = 2000
+SHUFFLE_INITIAL = 500
+
+END_OF_PASS = None  # among segments, and among the samples read from them: all samples of the set have been passed
 
 
 @dataclass
@@ -86,52 +90,63 @@ class SampleStream:
     flag: str
     counts: Counter = field(default_factory=Counter)
 
-    _in_pass: int = 0  # samples of the pass under way
-    _longest: int = 0  # samples of the longest whole pass so far
-    _dry: int = 0  # unusable samples in a row
+    dry_passes: int = 0  # passes in a row that gave nothing usable
 
-    def raw(self, segments) -> Iterator[Raw]:
-        """Encoded samples of the segments, in order; `END_OF_PASS` among the segments ends a pass over the set."""
+    def raw(self, segments) -> Iterator[Raw | None]:
+        """Encoded samples of the segments, in order, and `END_OF_PASS` where the segments say so."""
+        in_pass = 0
         for segment in segments:
             if segment is END_OF_PASS:
-                self._end_pass()
+                in_pass = 0
+                yield END_OF_PASS
                 continue
             faults = Counter()
             for position, members in read_samples(self.urls[segment.shard], segment.first, segment.stop, faults):
-                self._in_pass += 1
-                if self._in_pass % segment.stride == segment.offset:
+                in_pass += 1
+                if in_pass % segment.stride == segment.offset:
                     yield Raw((segment.shard, position), members)
             for reason, number in faults.items():
                 self.counts[f"{self.name}: {reason}"] += number
 
-    def _end_pass(self) -> None:
-        if not self._in_pass:
-            raise DataError(self.nothing_usable())
-        self._longest, self._in_pass = max(self._longest, self._in_pass), 0
-
-    def decoded(self, raws) -> Iterator[tuple[Raw, object]]:
+    def decoded(self, raws, patience: int = 1) -> Iterator[tuple[Raw, object]]:
         """Usable samples; the others are counted by reason.
 
         Raises:
-            DataError: where a whole pass held no usable sample.
+            DataError: where `patience` passes in a row gave no usable sample.
         """
+        usable = False
         for raw in raws:
+            if raw is END_OF_PASS:
+                self.dry_passes, usable = 0 if usable else self.dry_passes + 1, False
+                if self.dry_passes >= patience:
+                    raise DataError(self.nothing_usable())
+                continue
             try:
                 sample = self.decode(raw)
             except Skip as reason:
                 self.counts[f"{self.name}: {reason}"] += 1
-                self._dry += 1
-                if self._dry > self._longest > 0:
-                    raise DataError(self.nothing_usable()) from None
                 continue
-            self._dry = 0
+            usable = True
             self.counts[f"{self.name}: read"] += 1
             yield raw, sample
 
-    def endless(self, first, again: Callable[[int], Iterable[Segment]], rng: random.Random):
-        """Usable samples of the segments `first`, shuffled, then of the passes `again(0)`, `again(1)`, … for ever."""
-        yield from self.decoded(shuffled(self.raw(first), SHUFFLE_BUFFER, rng))
-        yield from self.decoded(self.raw(forever(again)))
+    def window(self, segments, replacements: Callable[[int], Iterable[Segment]], rng: random.Random):
+        """Usable samples of the segments, shuffled; then, where some were not usable, of `replacements(0)`, … , each a
+        whole pass."""
+        yield from self.decoded(shuffled(self.raw(segments), rng))
+        yield from self.decoded(self.raw(forever(replacements)))
+
+    def endless(self, passes: Callable[[int], Iterable[Segment]], rng: random.Random):
+        """Usable samples of `passes(0)`, `passes(1)`, … for ever, each pass shuffled.
+
+        A pass here is what the slot happens to see of the set. After one that gave nothing the slot goes through all
+        shards, and only if that gives nothing either is the set unusable.
+        """
+
+        def passes_or_all(number):
+            return map(Segment, range(len(self.urls))) if self.dry_passes else passes(number)
+
+        yield from self.decoded(shuffled(self.raw(forever(passes_or_all)), rng), patience=2)
 
     def nothing_usable(self) -> str:
         """What a pass found, and what a usable sample needs."""
@@ -146,9 +161,6 @@ class SampleStream:
         )
 
 
-END_OF_PASS = None  # among segments: all samples of the set have been passed
-
-
 def forever(passes: Callable[[int], Iterable[Segment]]) -> Iterator[Segment | None]:
     """The segments of `passes(0)`, `passes(1)`, …, `END_OF_PASS` after each."""
     for number in count():
@@ -156,16 +168,22 @@ def forever(passes: Callable[[int], Iterable[Segment]]) -> Iterator[Segment | No
         yield END_OF_PASS
 
 
-def shuffled(items, size: int, rng: random.Random) -> Iterator:
-    """The items in random order, from a buffer of `size` that is filled before the first is drawn."""
+def shuffled(items, rng: random.Random, size: int = SHUFFLE_BUFFER, initial: int = SHUFFLE_INITIAL) -> Iterator:
+    """The items of each pass in random order, from a buffer of `size`; drawing begins once it holds `initial` and goes
+    on at half speed until it is full. Nothing is held back across the end of a pass."""
     buffer: list = []
-    for item in items:
-        if len(buffer) < size:
-            buffer.append(item)
+    for number, item in enumerate(items):
+        if item is END_OF_PASS:
+            rng.shuffle(buffer)
+            yield from buffer
+            yield END_OF_PASS
+            buffer = []
             continue
-        index = rng.randrange(size)
-        buffer[index], item = item, buffer[index]
-        yield item
+        buffer.append(item)
+        if len(buffer) > size or (len(buffer) > initial and number % 2):
+            index = rng.randrange(len(buffer))
+            buffer[index], buffer[-1] = buffer[-1], buffer[index]
+            yield buffer.pop()
     rng.shuffle(buffer)
     yield from buffer
 
