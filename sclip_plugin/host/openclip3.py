@@ -25,6 +25,13 @@ def _one_line_errors():
         raise SystemExit(f"sclip_plugin: {error}") from None
 
 
+class _OwnSets:
+    """The plugin's evaluation sets among the host's data; for wandb `main` notes the size of what is called "val"."""
+
+    def __init__(self, sets):
+        self.sets, self.dataloader = sets, types.SimpleNamespace(num_samples=None)
+
+
 class TrainPlugin:
     """The plugin as open_clip_train drives it. Its `run` is None until `--loss sclip` has been checked."""
 
@@ -72,7 +79,7 @@ class TrainPlugin:
         found = stock(others, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
         found["train"] = DataInfo(dataloader=loader, shared_epoch=loader.shared_epoch)
         if sets:  # stock `main` evaluates where one of its own names is in the data
-            found["sclip" if "val" in found else "val"] = sets
+            found["sclip" if "val" in found else "val"] = _OwnSets(sets)
         return found
 
     def create_loss(self, stock, args):
@@ -92,10 +99,8 @@ class TrainPlugin:
 
     def evaluate(self, stock, model, data, epoch, args, tb_writer=None, tokenizer=None) -> dict:
         """The host's evaluation on its own data, then the plugin's on the first rank, reported in the same places."""
-        from sclip_plugin.evaluation.during_training import EvaluationSets
-
-        ours = [entry for entry in data.values() if isinstance(entry, EvaluationSets)]
-        others = {name: entry for name, entry in data.items() if not isinstance(entry, EvaluationSets)}
+        ours = [entry.sets for entry in data.values() if isinstance(entry, _OwnSets)]
+        others = {name: entry for name, entry in data.items() if not isinstance(entry, _OwnSets)}
         metrics = stock(model, others, epoch, args, tb_writer=tb_writer, tokenizer=tokenizer)
         if args.rank == 0:
             for sets in ours:
