@@ -41,13 +41,23 @@ def describe(root: Path, patch: str) -> Release:
 
 
 def merge(known: list[Release], new: Release) -> list[Release]:
-    """`known` with the new version: in the entry with the same hashes where there is one."""
-    others = [r for r in known if set(r.versions) != set(new.versions)]
-    for i, release in enumerate(others):
+    """`known` with the new version, in the entry with the same hashes where there is one; oldest first."""
+    table = []
+    for release in known:
+        versions = {*release.versions} - {*new.versions}
         if dataclasses.replace(release, versions=new.versions) == new:
-            versions = tuple(sorted({*release.versions, *new.versions}))
-            return [*others[:i], dataclasses.replace(release, versions=versions), *others[i + 1 :]]
-    return [*others, new]
+            new = dataclasses.replace(new, versions=_sorted(versions | {*new.versions}))
+        elif versions:
+            table.append(dataclasses.replace(release, versions=_sorted(versions)))
+    return sorted([*table, new], key=lambda release: _parts(release.versions[0]))
+
+
+def _sorted(versions) -> tuple[str, ...]:
+    return tuple(sorted(versions, key=_parts))
+
+
+def _parts(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
 
 
 def main(argv=None) -> int:

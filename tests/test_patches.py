@@ -1,0 +1,427 @@
+"""`sclip patch` on copies of the open_clip that is installed: what it changes, refuses, keeps and puts back."""
+
+import base64
+import dataclasses
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from sclip_plugin import cli
+from sclip_plugin.errors import DataError
+from sclip_plugin.patches import change, record, releases
+from sclip_plugin.patches.tree import read_tree
+
+INSTALLED = Path(find_spec("open_clip_train").origin).parent.parent
+VERSION = importlib.metadata.version("open_clip_torch")
+RELEASE = releases.release_of(VERSION)
+TOUCHED = tuple(RELEASE.patched)
+ADDED = "open_clip_train/plugins.py"
+
+
+def copy_host(folder: Path) -> Path:
+    """The installed release as it was published: `open_clip_train`, and `open_clip` for its version."""
+    for package in ("open_clip", "open_clip_train"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.json", "*.gz")
+        shutil.copytree(INSTALLED / package, folder / package, ignore=ignored)
+    return folder
+
+
+@pytest.fixture
+def host(tmp_path) -> Path:
+    return copy_host(tmp_path / "site-packages")
+
+
+def patch(action: str, target: Path, *flags) -> int:
+    return cli.main(["patch", action, "--target", str(target), *flags])
+
+
+def snapshot(root: Path) -> dict:
+    """Everything in the tree: content, mode and time of change."""
+    files = (path for path in sorted(root.rglob("*")) if path.is_file())
+    return {
+        path.relative_to(root).as_posix(): (path.read_bytes(), path.stat().st_mode, path.stat().st_mtime_ns)
+        for path in files
+    }
+
+
+def contents(root: Path) -> dict:
+    return {path: entry[0] for path, entry in snapshot(root).items()}
+
+
+@pytest.fixture(scope="module")
+def patched(tmp_path_factory) -> Path:
+    """A patched copy; not to be changed."""
+    folder = copy_host(tmp_path_factory.mktemp("patched"))
+    assert patch("apply", folder) == 0
+    return folder
+
+
+def put(source: Path, target: Path, paths) -> None:
+    for path in paths:
+        (target / path).unlink(missing_ok=True)
+        if (source / path).is_file():
+            shutil.copy2(source / path, target / path)
+
+
+def test_recorded_hashes_are_those_of_the_published_wheel():
+    files = importlib.metadata.files("open_clip_torch")
+    published = {
+        str(file): base64.urlsafe_b64decode(file.hash.value + "=").hex()
+        for file in files
+        if str(file).startswith("open_clip_train/") and str(file).endswith(".py")
+    }
+    assert published == RELEASE.stock
+
+
+def test_every_release_is_recorded_with_a_patch_that_exists():
+    versions = [version for release in releases.releases() for version in release.versions]
+    assert versions == ["3.0.0", "3.1.0", "3.2.0", "3.3.0"]
+    for release in releases.releases():
+        assert release.path.is_file()
+        assert next(iter(release.patched)) == ADDED
+        assert list(release.patched)[-1] == "open_clip_train/main.py"
+
+
+def test_apply_and_revert_give_the_same_bytes_modes_and_times(host, capsys):
+    os.chmod(host / "open_clip_train" / "main.py", 0o640)
+    before = snapshot(host)
+    assert patch("apply", host) == 0
+    said = capsys.readouterr().out
+    assert all(path in said for path in TOUCHED)
+    after = snapshot(host)
+    assert {path for path in before if after[path] != before[path]} == set(TOUCHED) - {ADDED}
+    for path, digest in RELEASE.patched.items():
+        assert releases.sha256(after[path][0]) == digest
+        if path != ADDED:
+            assert after[path + change.ORIGINAL] == before[path]
+            assert after[path][1] == before[path][1]
+    subprocess.run([sys.executable, "-m", "compileall", "-q", host / "open_clip_train"], check=True)
+    assert patch("revert", host) == 0
+    assert not list(host.rglob("plugins*"))
+    shutil.rmtree(host / "open_clip_train" / "__pycache__")
+    assert snapshot(host) == before
+
+
+def test_a_hard_link_elsewhere_keeps_the_stock_file(host, tmp_path):
+    """Package managers link one cached file into many environments: writing in place would patch them all."""
+    original = host / "open_clip_train" / "main.py"
+    os.link(original, tmp_path / "cache.py")
+    stock = original.read_bytes()
+    assert patch("apply", host) == 0
+    assert original.read_bytes() != stock
+    assert (tmp_path / "cache.py").read_bytes() == stock
+
+
+def test_dry_runs_show_the_change_and_make_none(host, patched, capsys):
+    before = snapshot(host)
+    assert patch("apply", host, "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert snapshot(host) == before
+    assert "+    plugin = get_plugin(args.loss)\n" in shown
+    assert f"--- /dev/null\n+++ b/{ADDED}\n" in shown
+    before = snapshot(patched)
+    assert patch("revert", patched, "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert snapshot(patched) == before
+    assert "-    plugin = get_plugin(args.loss)\n" in shown
+    assert f"--- a/{ADDED}\n+++ /dev/null\n" in shown
+
+
+def test_the_shown_diff_is_the_change(host, patched, capsys, tmp_path):
+    if not shutil.which("patch"):
+        pytest.skip("no patch program here")
+    patch("apply", host, "--dry-run")
+    subprocess.run(["patch", "-p1", "-s"], input=capsys.readouterr().out, cwd=host, text=True, check=True)
+    assert {path: contents(host)[path] for path in TOUCHED} == {path: contents(patched)[path] for path in TOUCHED}
+
+
+def test_twice_is_nothing_to_do(host, capsys):
+    assert patch("revert", host) == 0
+    assert f"nothing to do, open_clip_torch {VERSION} is not patched" in capsys.readouterr().out
+    patch("apply", host)
+    before = snapshot(host)
+    capsys.readouterr()
+    assert patch("apply", host) == 0
+    assert f"nothing to do, open_clip_torch {VERSION} is patched" in capsys.readouterr().out
+    assert snapshot(host) == before
+    assert patch("revert", host) == patch("revert", host) == 0
+
+
+@pytest.mark.parametrize("action", ["apply", "revert"])
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_a_half_applied_tree_is_named_and_completed(action, done, host, patched, capsys):
+    stock = contents(host)
+    put(patched, host, TOUCHED[:done])
+    assert patch("status", host) == 1
+    said = capsys.readouterr().out
+    assert "state    half-applied: a change was cut short" in said
+    for i, path in enumerate(TOUCHED):
+        assert re.search(rf"{'patched' if i < done else 'stock'} +{path}$", said, re.M)
+    assert patch(action, host) == 0
+    wanted = contents(patched) if action == "apply" else stock
+    assert {path: contents(host).get(path) for path in TOUCHED} == {path: wanted.get(path) for path in TOUCHED}
+    assert patch("revert", host) == 0
+    assert contents(host) == stock
+
+
+@pytest.mark.parametrize("failing", range(1, 8))
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_an_error_between_two_renames_leaves_the_tree_as_it_was(failing, error, host, monkeypatch, capsys):
+    before = snapshot(host)
+    calls, rename = iter(range(1, 100)), os.replace
+
+    def replace(source, target):
+        if next(calls) == failing:
+            raise error
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    assert patch("apply", host) == 1
+    monkeypatch.undo()
+    said = capsys.readouterr().err
+    assert ("No space left on device; nothing was changed" if isinstance(error, OSError) else "interrupted") in said
+    assert snapshot(host) == before
+
+
+def test_an_error_while_reverting_leaves_the_tree_patched(host, monkeypatch):
+    patch("apply", host)
+    before = snapshot(host)
+    calls, rename = iter(range(1, 100)), os.replace
+
+    def replace(source, target):
+        if next(calls) == 3:
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    assert patch("revert", host) == 1
+    monkeypatch.undo()
+    assert snapshot(host) == before
+
+
+@contextmanager
+def unprivileged():
+    """Root may write anywhere: be somebody else for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("action", ["apply", "revert"])
+def test_a_tree_that_cannot_be_written(action, host, patched):
+    if action == "revert":
+        put(patched, host, TOUCHED)
+    before = snapshot(host)
+    tree = read_tree(str(host))
+    changes = getattr(change, f"plan_{action}")(tree)
+    folder = host / "open_clip_train"
+    closed = {path: path.stat().st_mode for path in (folder, *folder.parents) if path.stat().st_mode & 0o055 != 0o055}
+    for path in closed:
+        os.chmod(path, 0o755)
+    os.chmod(folder, 0o555)
+    try:
+        with unprivileged(), pytest.raises(DataError, match=f"{folder}: Permission denied; nothing was changed"):
+            getattr(change, action)(tree, changes)
+    finally:
+        for path, mode in {folder: 0o755, **closed}.items():
+            os.chmod(path, mode)
+    assert snapshot(host) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "word"),
+    [
+        ("open_clip_train/main.py", "# ours\n", "modified"),
+        ("open_clip_train/data.py", "# ours\n", "modified"),
+        (ADDED, "somebody's own\n", "modified"),
+        ("open_clip_train/train.py", None, "missing"),
+    ],
+)
+def test_files_that_are_not_the_releases_are_refused_by_name(path, text, word, host, capsys):
+    if text is None:
+        (host / path).unlink()
+    else:
+        (host / path).write_text(((host / path).read_text() if (host / path).exists() else "") + text)
+    before = snapshot(host)
+    assert patch("apply", host) == 1
+    said = capsys.readouterr().err
+    assert f"neither as in open_clip_torch {VERSION} nor as patched, so nothing was changed: {path} ({word})" in said
+    assert patch("status", host) == 1
+    assert re.search(rf"{word} +{path}$", capsys.readouterr().out, re.M)
+    assert snapshot(host) == before
+
+
+def test_revert_minds_only_the_files_that_the_patch_touches(host):
+    before = contents(host)
+    patch("apply", host)
+    (host / "open_clip_train" / "data.py").write_text("# changed since\n")
+    assert patch("revert", host) == 0
+    assert {path: contents(host).get(path) for path in TOUCHED} == {path: before.get(path) for path in TOUCHED}
+
+
+def test_an_edited_patched_file_is_not_overwritten(host, capsys):
+    patch("apply", host)
+    main = host / "open_clip_train" / "main.py"
+    main.write_text(main.read_text() + "# changed since\n")
+    before = snapshot(host)
+    assert patch("revert", host) == 1
+    assert "open_clip_train/main.py (modified)" in capsys.readouterr().err
+    assert snapshot(host) == before
+
+
+@pytest.mark.parametrize("loss", ["gone", "damaged"])
+def test_reverts_without_the_kept_originals(loss, host):
+    """As after `git apply` or `patch -p1` by hand."""
+    before = contents(host)
+    patch("apply", host)
+    for kept in host.rglob("*" + change.ORIGINAL):
+        kept.unlink() if loss == "gone" else kept.write_text("?")
+    assert patch("revert", host) == 0
+    assert contents(host) == before
+
+
+def test_another_release_and_none(host, tmp_path, capsys):
+    (host / "open_clip" / "version.py").write_text("__version__ = '3.9.1'\n")
+    assert patch("apply", host) == 1
+    known = "open_clip_torch 3.9.1 is not a release that a patch is known for (3.0.0, 3.1.0, 3.2.0, 3.3.0)"
+    assert known in capsys.readouterr().err
+    (host / "open_clip" / "version.py").unlink()
+    assert patch("status", host) == 1
+    assert "version.py: says no version, so the release is unknown" in capsys.readouterr().err
+    assert patch("status", tmp_path) == 1
+    assert f"--target {tmp_path}: holds no open_clip_train" in capsys.readouterr().err
+
+
+def test_a_source_tree_is_found_below_src(tmp_path, patched):
+    copy_host(tmp_path / "src")
+    assert patch("apply", tmp_path) == 0
+    assert contents(tmp_path / "src") == contents(patched)
+
+
+def test_status_of_what_is_installed_is_the_default(capsys):
+    assert cli.main(["patch", "status"]) == 0
+    said = capsys.readouterr().out
+    assert f"target   {INSTALLED}\nrelease  open_clip_torch {VERSION}\n" in said
+    assert "state    stock" in said
+
+
+def test_without_the_patch_library(host, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "patch_ng", None)
+    before = snapshot(host)
+    assert patch("status", host) == 0
+    assert patch("apply", host) == 1
+    assert "applying a patch needs patch-ng: pip install 'sclip-plugin[patch]'" in capsys.readouterr().err
+    assert snapshot(host) == before
+
+
+def test_a_patch_that_gives_other_bytes_than_recorded_changes_nothing(host, monkeypatch, capsys):
+    monkeypatch.setitem(RELEASE.patched, "open_clip_train/params.py", "0" * 64)
+    monkeypatch.setattr("sclip_plugin.patches.tree.release_of", lambda version: RELEASE)
+    before = snapshot(host)
+    assert patch("apply", host) == 1
+    assert "does not give the open_clip_train/params.py that is recorded for it" in capsys.readouterr().err
+    assert snapshot(host) == before
+
+
+# --- the diffs themselves --------------------------------------------------------------------------------------------
+
+
+def sections(release) -> list[str]:
+    """The changes of a patch file: a title, a reason, a diff."""
+    return re.split(r"^(?=Change \d: )", release.path.read_text(), flags=re.M)[1:]
+
+
+def hunks(diff: str):
+    """(path, lines before, lines after) of each hunk, counted by its header."""
+    path = None
+    lines = iter(diff.splitlines(keepends=True))
+    for line in lines:
+        if line.startswith("+++ b/"):
+            path = line[6:].strip()
+        if header := re.match(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@", line):
+            before, after = [], []
+            wanted = [int(number or 1) for number in header.groups()]
+            while [len(before), len(after)] != wanted:
+                line = next(lines)
+                before += [line[1:]] * (line[0] in " -")
+                after += [line[1:]] * (line[0] in " +")
+            yield path, before, after
+
+
+@pytest.mark.parametrize("release", releases.releases(), ids=lambda release: release.patch)
+def test_four_changes_with_a_reason_each(release):
+    titles = [section.splitlines()[0] for section in sections(release)]
+    assert [title.split(":")[0] for title in titles] == ["Change 1", "Change 2", "Change 3", "Change 4"]
+    for section in sections(release):
+        reason = section.split("diff --git")[0].splitlines()[1:]
+        assert len(" ".join(reason)) > 80
+    for change_ in sections(release)[:3]:
+        assert len(list(hunks(change_))) == 1
+
+
+def test_each_hunk_fits_in_one_place_only(host, patched):
+    """The context is one line: enough, since no hunk can land elsewhere."""
+    files = {path: data.decode() for path, data in contents(host).items()}
+    for section in sections(RELEASE):
+        for path, before, after in hunks(section):
+            if not before:
+                files[path] = "".join(after)
+                continue
+            assert ("\n" + files[path]).count("\n" + "".join(before)) == 1, (path, before)
+            files[path] = ("\n" + files[path]).replace("\n" + "".join(before), "\n" + "".join(after))[1:]
+    assert {path: files[path].encode() for path in TOUCHED} == {path: contents(patched)[path] for path in TOUCHED}
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git here")
+def test_each_change_is_a_commit_of_its_own_in_a_source_tree(tmp_path, patched):
+    """The way that patches/README.md shows for a merge request."""
+    copy_host(tmp_path / "src")
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run("git init -q && git add -A", shell=True, cwd=tmp_path, check=True)
+    subprocess.run([*git, "commit", "-qm", "stock"], cwd=tmp_path, check=True)
+    for section in sections(RELEASE):
+        apply = ["git", "apply", "--directory=src", "--index"]
+        subprocess.run(apply, input=section, text=True, cwd=tmp_path, check=True)
+        subprocess.run([*git, "commit", "-qm", section.split("diff --git")[0]], cwd=tmp_path, check=True)
+    made = contents(tmp_path / "src")
+    assert {path: made[path] for path in TOUCHED} == {path: contents(patched)[path] for path in TOUCHED}
+
+
+@pytest.mark.skipif(not shutil.which("patch"), reason="no patch program here")
+def test_gnu_patch_gives_the_same_files(host, patched):
+    with open(RELEASE.path) as diff:
+        subprocess.run(["patch", "-p1", "-s", "--fuzz=0"], stdin=diff, cwd=host, check=True)
+    assert {path: contents(host)[path] for path in TOUCHED} == {path: contents(patched)[path] for path in TOUCHED}
+    assert patch("status", host) == 0
+    assert patch("revert", host) == 0
+
+
+def test_record_describes_a_stock_tree_as_the_table_does(host):
+    entry = record.describe(host, RELEASE.patch)
+    assert entry.stock == RELEASE.stock
+    assert list(entry.patched.items()) == list(RELEASE.patched.items())
+    known = releases.releases()
+    assert record.merge(known, entry) == known
+    assert record.merge([release for release in known if release != RELEASE], entry) == known
+    later = dataclasses.replace(entry, versions=("3.10.0",))
+    assert record.merge(known, later)[-1].versions == (*RELEASE.versions, "3.10.0")
+
+
+def test_recording_a_version_again_takes_it_out_of_its_old_entry():
+    old, *_ = releases.releases()
+    again = dataclasses.replace(old, versions=("3.1.0",), patch="other.patch")
+    table = [(release.versions, release.patch) for release in record.merge([old], again)]
+    assert table == [(("3.0.0", "3.2.0"), old.patch), (("3.1.0",), "other.patch")]
