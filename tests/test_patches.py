@@ -9,38 +9,22 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hosts import INSTALLED, RELEASE, TOUCHED, VERSION, copy_host, patch, patched_copy
 
 from sclip_plugin import cli
 from sclip_plugin.errors import DataError
 from sclip_plugin.patches import change, record, releases
 from sclip_plugin.patches.tree import read_tree
 
-INSTALLED = Path(find_spec("open_clip_train").origin).parent.parent
-VERSION = importlib.metadata.version("open_clip_torch")
-RELEASE = releases.release_of(VERSION)
-TOUCHED = tuple(RELEASE.patched)
 ADDED = "open_clip_train/plugins.py"
-
-
-def copy_host(folder: Path) -> Path:
-    """The installed release as it was published: `open_clip_train`, and `open_clip` for its version."""
-    for package in ("open_clip", "open_clip_train"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.json", "*.gz")
-        shutil.copytree(INSTALLED / package, folder / package, ignore=ignored)
-    return folder
 
 
 @pytest.fixture
 def host(tmp_path) -> Path:
     return copy_host(tmp_path / "site-packages")
-
-
-def patch(action: str, target: Path, *flags) -> int:
-    return cli.main(["patch", action, "--target", str(target), *flags])
 
 
 def snapshot(root: Path) -> dict:
@@ -59,9 +43,7 @@ def contents(root: Path) -> dict:
 @pytest.fixture(scope="module")
 def patched(tmp_path_factory) -> Path:
     """A patched copy; not to be changed."""
-    folder = copy_host(tmp_path_factory.mktemp("patched"))
-    assert patch("apply", folder) == 0
-    return folder
+    return patched_copy(tmp_path_factory.mktemp("patched"))
 
 
 def put(source: Path, target: Path, paths) -> None:
