@@ -9,11 +9,11 @@ Example:
     sclip patch apply
     sclip patch revert
 
-Only files that are exactly as released are touched; the originals are kept beside them until `revert` restores them.
+Only files that are exactly as released are touched; originals are kept beside them, as *.sclip-original, for `revert`.
 Revert before you upgrade or uninstall open_clip. `apply` needs patch-ng: pip install 'sclip-plugin[patch]'.
 """
 
-from sclip_plugin.patches.change import ORIGINAL, apply, plan_apply, plan_revert, revert
+from sclip_plugin.patches.change import apply, plan_apply, plan_revert, revert
 from sclip_plugin.patches.diff import show
 from sclip_plugin.patches.tree import HALF, MODIFIED, PATCHED, STOCK, Tree, read_tree
 
@@ -21,7 +21,12 @@ SAYING = {
     STOCK: "as released; `sclip patch apply` patches it",
     PATCHED: "it drives training plugins itself; `sclip patch revert` puts it back",
     HALF: "a change was cut short: `sclip patch apply` or `sclip patch revert` completes it",
-    MODIFIED: "neither stock nor patched, so neither command will touch it",
+    MODIFIED: "files are neither stock nor patched, so neither command touches any",
+}
+
+ACTIONS = {
+    "apply": (plan_apply, apply, "patched"),
+    "revert": (plan_revert, revert, "as released"),
 }
 
 
@@ -50,46 +55,31 @@ def run(args) -> int:
         DataError: an unknown release, modified files, a tree that cannot be written; nothing was changed.
     """
     tree = read_tree(args.target)
-    return {"status": _status, "apply": _apply, "revert": _revert}[args.action](tree, args)
+    if args.action == "status":
+        return _status(tree)
+    plan, make, done = ACTIONS[args.action]
+    changes = plan(tree)
+    if not changes:
+        print(f"{tree.root}: nothing to do, open_clip_torch {tree.version} is {done} already")
+    elif args.dry_run:
+        _show(tree, changes)
+    else:
+        make(tree, changes)
+        print(f"{tree.root}: open_clip_torch {tree.version} is now {done}: {', '.join(changes)}")
+    return 0
 
 
-def _status(tree: Tree, _args) -> int:
-    state = MODIFIED if tree.modified else tree.state
+def _status(tree: Tree) -> int:
+    state = MODIFIED if tree.state == STOCK and tree.modified else tree.state
     print(f"target   {tree.root}\nrelease  open_clip_torch {tree.version}\npatch    {tree.release.patch}")
     print(f"state    {state}: {SAYING[state]}")
-    if state in (HALF, MODIFIED):
-        for path in dict.fromkeys([*tree.release.patched, *tree.modified]):
-            print(f"         {'missing' if _is_missing(tree, path) else tree.state_of(path):<9}{path}")
+    for path in dict.fromkeys([*(tree.release.patched if state in (HALF, MODIFIED) else []), *tree.modified]):
+        print(f"         {'missing' if _is_missing(tree, path) else tree.state_of(path):<9}{path}")
     return int(state in (HALF, MODIFIED))
 
 
 def _is_missing(tree: Tree, path: str) -> bool:
     return tree.files[path] is None and path in tree.release.stock
-
-
-def _apply(tree: Tree, args) -> int:
-    changes = plan_apply(tree)
-    if not changes:
-        print(f"{tree.root}: nothing to do, open_clip_torch {tree.version} is patched")
-    elif args.dry_run:
-        _show(tree, changes)
-    else:
-        apply(tree, changes)
-        print(f"{tree.root}: open_clip_torch {tree.version} patched: {', '.join(changes)}")
-        print(f"originals are kept as *{ORIGINAL}; `sclip patch revert` restores them")
-    return 0
-
-
-def _revert(tree: Tree, args) -> int:
-    changes = plan_revert(tree)
-    if not changes:
-        print(f"{tree.root}: nothing to do, open_clip_torch {tree.version} is not patched")
-    elif args.dry_run:
-        _show(tree, changes)
-    else:
-        revert(tree, changes)
-        print(f"{tree.root}: open_clip_torch {tree.version} is as it was released: {', '.join(changes)}")
-    return 0
 
 
 def _show(tree: Tree, changes) -> None:

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hosts import INSTALLED, RELEASE, TOUCHED, VERSION, copy_host, patch, patched_copy
+from hosts import INSTALLED, RELEASE, TOUCHED, VERSION, copy_host, needs_patch, patch, patched_copy
 
 from sclip_plugin import cli
 from sclip_plugin.errors import DataError
 from sclip_plugin.patches import change, record, releases
 from sclip_plugin.patches.tree import read_tree
 
+pytestmark = needs_patch
 ADDED = "open_clip_train/plugins.py"
 
 
@@ -102,19 +103,22 @@ def test_a_hard_link_elsewhere_keeps_the_stock_file(host, tmp_path):
     assert (tmp_path / "cache.py").read_bytes() == stock
 
 
-def test_dry_runs_show_the_change_and_make_none(host, patched, capsys):
+@pytest.mark.parametrize(
+    ("action", "line", "files"),
+    [
+        ("apply", "+    plugin = get_plugin(args.loss)\n", f"--- /dev/null\n+++ b/{ADDED}\n"),
+        ("revert", "-    plugin = get_plugin(args.loss)\n", f"--- a/{ADDED}\n+++ /dev/null\n"),
+    ],
+)
+def test_a_dry_run_shows_the_change_and_makes_none(action, line, files, host, patched, capsys):
+    if action == "revert":
+        put(patched, host, TOUCHED)
     before = snapshot(host)
-    assert patch("apply", host, "--dry-run") == 0
+    assert patch(action, host, "--dry-run") == 0
     shown = capsys.readouterr().out
     assert snapshot(host) == before
-    assert "+    plugin = get_plugin(args.loss)\n" in shown
-    assert f"--- /dev/null\n+++ b/{ADDED}\n" in shown
-    before = snapshot(patched)
-    assert patch("revert", patched, "--dry-run") == 0
-    shown = capsys.readouterr().out
-    assert snapshot(patched) == before
-    assert "-    plugin = get_plugin(args.loss)\n" in shown
-    assert f"--- a/{ADDED}\n+++ /dev/null\n" in shown
+    assert line in shown
+    assert files in shown
 
 
 def test_the_shown_diff_is_the_change(host, patched, capsys, tmp_path):
@@ -127,12 +131,12 @@ def test_the_shown_diff_is_the_change(host, patched, capsys, tmp_path):
 
 def test_twice_is_nothing_to_do(host, capsys):
     assert patch("revert", host) == 0
-    assert f"nothing to do, open_clip_torch {VERSION} is not patched" in capsys.readouterr().out
+    assert f"nothing to do, open_clip_torch {VERSION} is as released already" in capsys.readouterr().out
     patch("apply", host)
     before = snapshot(host)
     capsys.readouterr()
     assert patch("apply", host) == 0
-    assert f"nothing to do, open_clip_torch {VERSION} is patched" in capsys.readouterr().out
+    assert f"nothing to do, open_clip_torch {VERSION} is patched already" in capsys.readouterr().out
     assert snapshot(host) == before
     assert patch("revert", host) == patch("revert", host) == 0
 
@@ -246,10 +250,12 @@ def test_files_that_are_not_the_releases_are_refused_by_name(path, text, word, h
     assert snapshot(host) == before
 
 
-def test_revert_minds_only_the_files_that_the_patch_touches(host):
+def test_revert_minds_only_the_files_that_the_patch_touches(host, capsys):
     before = contents(host)
     patch("apply", host)
     (host / "open_clip_train" / "data.py").write_text("# changed since\n")
+    assert patch("status", host) == 0
+    assert re.search(r"^state    patched.*\n +modified +open_clip_train/data.py$", capsys.readouterr().out, re.M)
     assert patch("revert", host) == 0
     assert {path: contents(host).get(path) for path in TOUCHED} == {path: before.get(path) for path in TOUCHED}
 

@@ -86,16 +86,13 @@ class TrainPlugin:
         """The S-CLIP loss in place of the host's."""
         return self.run.build_loss()
 
-    def train_one_epoch(self, stock, model, data, *args, **kwargs):
-        """The host's loop, then the counts of what was read.
-
-        Args:
-            args, kwargs: loss, epoch, optimizer, scaler, scheduler, dist_model, args, tb_writer.
-        """
+    def train_one_epoch(
+        self, stock, model, data, loss, epoch, optimizer, scaler, scheduler, dist_model, args, tb_writer=None
+    ):
+        """The host's loop, then the counts of what was read."""
         with _one_line_errors():
-            result = stock(model, data, *args, **kwargs)
+            stock(model, data, loss, epoch, optimizer, scaler, scheduler, dist_model, args, tb_writer=tb_writer)
         self.run.end_of_epoch(data["train"].dataloader)
-        return result
 
     def evaluate(self, stock, model, data, epoch, args, tb_writer=None, tokenizer=None) -> dict:
         """The host's evaluation on its own data, then the plugin's on the first rank, reported in the same places."""
