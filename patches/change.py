@@ -47,10 +47,10 @@ def plan_revert(tree: Tree) -> Changes:
     if tree.state == MODIFIED:
         raise DataError(_refusal(tree, [path for path in tree.modified if path in release.patched]))
     waiting = [path for path in release.patched if tree.state_of(path) == PATCHED]
-    kept = {path: _kept(tree, path) for path in waiting if path in release.stock}
-    lost = {path: tree.files[path] for path, data in kept.items() if data is None}
-    undone = apply_diff(release.path, lost, reverse=True) if lost else {}
-    made = {path: kept.get(path) or undone.get(path) for path in reversed(waiting)}
+    made: Changes = {path: _kept(tree, path) for path in reversed(waiting)}
+    lost = {path: tree.files[path] for path, data in made.items() if data is None and path in release.stock}
+    if lost:
+        made.update(apply_diff(release.path, lost, reverse=True))
     return _checked(tree, made, release.stock)
 
 
@@ -62,7 +62,7 @@ def _refusal(tree: Tree, paths: list[str]) -> str:
 def _kept(tree: Tree, path: str) -> bytes | None:
     original = tree.root / (path + ORIGINAL)
     data = original.read_bytes() if original.is_file() else None
-    return data if data is not None and sha256(data) == tree.release.stock[path] else None
+    return data if data is not None and sha256(data) == tree.release.stock.get(path) else None
 
 
 def _checked(tree: Tree, changes: Changes, expected) -> Changes:
@@ -82,10 +82,10 @@ def revert(tree: Tree, changes: Changes) -> None:
     """Make the changes of `plan_revert`, then remove what `apply` and Python put beside the files."""
     _replace(tree.root, changes, like={path: path + ORIGINAL for path in changes})
     for path in map(tree.root.joinpath, tree.release.patched):
-        path.with_name(path.name + ORIGINAL).unlink(missing_ok=True)
-        if not path.exists():
-            for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
-                compiled.unlink()
+        original = path.with_name(path.name + ORIGINAL)
+        compiled = [] if path.exists() else (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc")
+        for leftover in (*filter(Path.exists, [original]), *compiled):
+            leftover.unlink()
 
 
 def _replace(root: Path, changes: Changes, like: dict[str, str]) -> None:
@@ -110,16 +110,16 @@ def _replace(root: Path, changes: Changes, like: dict[str, str]) -> None:
         for path, copy in reversed(saved.items()):
             (root / path).unlink(missing_ok=True) if copy is None else os.replace(copy, root / path)
         if isinstance(error, OSError):
-            raise DataError(f"{root / 'open_clip_train'}: {error.strerror}; nothing was changed") from None
+            raise DataError(f"{root / 'open_clip_train'}: {error.strerror or error}; nothing was changed") from None
         raise
     finally:
-        for leftover in (*asides.values(), *filter(None, saved.values())):
+        for leftover in (root / "open_clip_train").glob(".*.sclip-aside-*"):  # a killed process's too
             with suppress(OSError):
-                leftover.unlink(missing_ok=True)
+                leftover.unlink()
 
 
 def _beside(path: Path, what: str) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.{what}")
+    return path.with_name(f".{path.name}.sclip-aside-{what}")
 
 
 def _write_aside(aside: Path, data: bytes, like: Path) -> None:
@@ -138,6 +138,7 @@ def _save(path: Path) -> Path | None:
     if not path.exists():
         return None
     saved = _beside(path, "old")
+    saved.unlink(missing_ok=True)  # a killed process's
     try:
         os.link(path, saved)
     except OSError:  # a file system without hard links

@@ -59,12 +59,13 @@ def run(args) -> int:
         return _status(tree)
     plan, make, done = ACTIONS[args.action]
     changes = plan(tree)
-    if not changes:
-        print(f"{tree.root}: nothing to do, open_clip_torch {tree.version} is {done} already")
-    elif args.dry_run:
+    if args.dry_run:
         _show(tree, changes)
     else:
-        make(tree, changes)
+        make(tree, changes)  # without changes it still clears away what a killed process left
+    if not changes:
+        print(f"{tree.root}: nothing to do, open_clip_torch {tree.version} is {done} already")
+    elif not args.dry_run:
         print(f"{tree.root}: open_clip_torch {tree.version} is now {done}: {', '.join(changes)}")
     return 0
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from sclip_plugin.errors import DataError
 
 
-def apply_diff(patch: Path, files: Mapping[str, bytes], reverse: bool = False) -> dict[str, bytes | None]:
+def apply_diff(patch: Path, files: Mapping[str, bytes], reverse: bool = False) -> dict[str, bytes]:
     """What the patch makes of `files`; its sections for other files are left out, files that it adds are in.
 
     Args:
         patch: sections follow one another and may change one file several times.
         files: path as in the patch without `a/` → content.
-        reverse: undo the patch instead; a file that it adds becomes None.
+        reverse: undo the patch instead, on files that it changes.
 
     Raises:
         DataError: patch-ng is not installed, or the patch does not fit.
@@ -25,15 +25,14 @@ def apply_diff(patch: Path, files: Mapping[str, bytes], reverse: bool = False) -
     wanted = set(files) if reverse else set(files) | added
     changes.items = [item for item in changes.items if _path(item.target) in wanted]
     if reverse:
-        changes.items = [item for item in reversed(changes.items) if _path(item.target) not in added]
+        changes.items.reverse()
     with tempfile.TemporaryDirectory() as folder:
         for path, data in files.items():
             (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
             (Path(folder) / path).write_bytes(data)
         if not (changes.revert(root=folder) if reverse else changes.apply(root=folder)):
             raise DataError(f"{patch.name} does not fit these files")
-        result: dict[str, bytes | None] = {path: (Path(folder) / path).read_bytes() for path in wanted}
-    return {**result, **dict.fromkeys(added & wanted)} if reverse else result
+        return {path: (Path(folder) / path).read_bytes() for path in wanted}
 
 
 def _path(name: bytes) -> str:

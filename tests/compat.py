@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,7 +149,8 @@ def check(version: str, root: Path, model: str, flags: dict) -> bool:
         return report(version, "-", "install", Outcome(["not served by the package registry"]))
     if version not in VERSIONS:
         good = [report(version, route, "refused", refused(folder, route, root, model)) for route in list(ROUTES)[:2]]
-        no_patch = Outcome([] if patch("apply", folder) == 1 else ["sclip patch took it"])
+        with redirect_stderr(io.StringIO()):
+            no_patch = Outcome([] if patch("apply", folder) == 1 else ["sclip patch took it"])
         return all(good) & report(version, "sclip patch", "refused", no_patch)
     first, good = None, True
     for route in ROUTES:

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -191,6 +192,39 @@ def test_an_error_while_reverting_leaves_the_tree_patched(host, monkeypatch):
     assert patch("revert", host) == 1
     monkeypatch.undo()
     assert snapshot(host) == before
+
+
+KILLED = """
+import os, signal, sys
+from sclip_plugin.cli import main
+calls, rename = iter(range(1, 100)), os.replace
+def replace(source, target):
+    if next(calls) == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, target)
+os.replace = replace
+main(["patch", sys.argv[2], "--target", sys.argv[3]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "at", "state"),
+    [("apply", 1, "stock"), ("apply", 6, "half-applied"), ("revert", 1, "patched"), ("revert", 2, "half-applied")],
+)
+def test_a_killed_process_leaves_what_either_command_completes(action, at, state, host, patched, capsys):
+    before = contents(host)
+    if action == "revert":
+        patch("apply", host)
+    run = subprocess.run([sys.executable, "-c", KILLED, str(at), action, str(host)])
+    assert run.returncode == -signal.SIGKILL
+    capsys.readouterr()
+    patch("status", host)
+    assert f"state    {state}:" in capsys.readouterr().out
+    assert patch("apply", host) == 0
+    assert contents(host) == contents(patched)
+    subprocess.run([sys.executable, "-c", KILLED, str(at), "revert", str(host)])
+    assert patch("revert", host) == 0
+    assert contents(host) == before
 
 
 @contextmanager
@@ -413,3 +447,5 @@ def test_recording_a_version_again_takes_it_out_of_its_old_entry():
     again = dataclasses.replace(old, versions=("3.1.0",), patch="other.patch")
     table = [(release.versions, release.patch) for release in record.merge([old], again)]
     assert table == [(("3.0.0", "3.2.0"), old.patch), (("3.1.0",), "other.patch")]
+    assert record.merge([again], dataclasses.replace(again, patch="third.patch"))[0].patch == "third.patch"
+    assert len(record.merge([again], dataclasses.replace(again, patch="third.patch"))) == 1
