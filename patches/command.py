@@ -74,13 +74,16 @@ def _status(tree: Tree) -> int:
     state = MODIFIED if tree.state == STOCK and tree.modified else tree.state
     print(f"target   {tree.root}\nrelease  open_clip_torch {tree.version}\npatch    {tree.release.patch}")
     print(f"state    {state}: {SAYING[state]}")
-    for path in dict.fromkeys([*(tree.release.patched if state in (HALF, MODIFIED) else []), *tree.modified]):
-        print(f"         {'missing' if _is_missing(tree, path) else tree.state_of(path):<9}{path}")
+    touched = tree.release.patched if tree.state in (HALF, MODIFIED) else ()
+    for path in dict.fromkeys([*touched, *tree.modified]):
+        print(f"         {_describe(tree, path):<9}{path}")
     return int(state in (HALF, MODIFIED))
 
 
-def _is_missing(tree: Tree, path: str) -> bool:
-    return tree.files[path] is None and path in tree.release.stock
+def _describe(tree: Tree, path: str) -> str:
+    if tree.files[path] is None:
+        return "missing" if path in tree.release.stock else "absent"
+    return tree.state_of(path)
 
 
 def _show(tree: Tree, changes) -> None:
