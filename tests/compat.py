@@ -85,7 +85,8 @@ def trained(folder: Path, route: str, root: Path, model: str, flags: dict, logs:
     env = {**env, "PYTHONPATH": str(folder)}
     run = run_training(train_arguments(root, model, logs, **flags), processes=2, module=module, env=env)
     if run.returncode:
-        return Outcome([run.stdout.strip().splitlines()[-1]])
+        lines = run.stdout.strip().splitlines()
+        return Outcome([next((line for line in lines if "rror" in line), lines[-1]).strip()])
     checkpoints = logs / "run" / "checkpoints"
     command = [sys.executable, "-c", LOADS, model, str(checkpoints / "epoch_2.pt")]
     loaded = subprocess.run(

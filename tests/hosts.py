@@ -38,3 +38,16 @@ def patched_copy(folder: Path, importable: bool = False) -> Path:
     copy_host(folder, importable)
     assert patch("apply", folder) == 0
     return folder
+
+
+def snapshot(root: Path) -> dict:
+    """Everything in the tree: content, mode and time of change."""
+    files = (path for path in sorted(root.rglob("*")) if path.is_file())
+    return {
+        path.relative_to(root).as_posix(): (path.read_bytes(), path.stat().st_mode, path.stat().st_mtime_ns)
+        for path in files
+    }
+
+
+def contents(root: Path) -> dict:
+    return {path: entry[0] for path, entry in snapshot(root).items()}
