@@ -19,6 +19,7 @@ COMMANDS = {
     "keywords": ("sclip_plugin.shards.extract", "captions of paired shards -> keyword file"),
     "eval": ("sclip_plugin.evaluation.command", "zero-shot classification and retrieval of a checkpoint"),
     "demo": ("sclip_plugin.demo.command", "the whole way on an embedded data set"),
+    "patch": ("sclip_plugin.patches.command", "open_clip with a plugin extension point, for sites without hooks"),
     "doctor": ("sclip_plugin.doctor", "is the plugin active here, by which route, and if not, why"),
 }
 

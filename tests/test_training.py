@@ -51,18 +51,6 @@ def test_trains_with_three_losses_and_a_checkpoint_that_stock_open_clip_loads(sh
     assert "equal True" in loaded.stdout, loaded.stderr
 
 
-def test_explicit_main_gives_the_same_losses_as_the_hook(shards, tiny_model, tmp_path):
-    arguments = train_arguments(shards, tiny_model, tmp_path / "a")
-    hooked = run_training(arguments)
-    explicit = run_training(
-        train_arguments(shards, tiny_model, tmp_path / "b"),
-        module="sclip_plugin.main",
-        env={"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"},
-    )
-    assert "active by explicit main" in explicit.stdout, explicit.stdout[-2000:]
-    assert losses(hooked.stdout) == losses(explicit.stdout) != []
-
-
 @pytest.mark.parametrize(
     "flags",
     [
