@@ -5,9 +5,11 @@ Example:
         --zeroshot aid=shards/aid --retrieval val=shards/val
 
 `--pretrained` is a training checkpoint, a weights file, or one of open_clip's tags; without it, `--model local-dir:DIR`
-takes the weights in DIR. Prints a table in percent; `--json` writes the measures under CLIP_benchmark's names.
+takes the weights in DIR. Given several times, each is evaluated. Prints a table in percent; `--json` writes the measures
+under CLIP_benchmark's names; `--bootstrap 1000` adds 95% intervals: how far a measure would move with other images.
 """
 
+import io
 import json
 import logging
 from collections import Counter
@@ -25,7 +27,7 @@ PRECISIONS = ("fp32", "amp", "amp_bf16", "bf16", "fp16")
 def add_arguments(parser) -> None:
     """Arguments of `sclip eval`."""
     parser.add_argument("--model", required=True, help="open_clip model name, or local-dir:DIR")
-    parser.add_argument("--pretrained", help="checkpoint file or pretrained tag")
+    parser.add_argument("--pretrained", action="append", help="checkpoint file or pretrained tag; repeatable")
     parser.add_argument(
         "--zeroshot", action="append", default=[], metavar="NAME=DIR", help="classification set; repeatable"
     )
@@ -36,7 +38,11 @@ def add_arguments(parser) -> None:
     parser.add_argument("--workers", type=int, default=0, help="processes that decode images (default 0: this one)")
     parser.add_argument("--device", help="default: cuda where there is one, else cpu")
     parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="as open_clip's (default fp32)")
+    parser.add_argument("--bootstrap", type=int, metavar="N", help="95%% intervals from N resamplings of the images")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the measures to this file")
+    parser.add_argument(
+        "--ranks", type=Path, metavar="OUT.npz", help="write the rank of the first right answer to each query"
+    )
 
 
 def run(args) -> int:
@@ -48,12 +54,31 @@ def run(args) -> int:
 
     for task, _, folder in sets:  # all of them, before a model loads
         open_set(folder, CLASSIFICATION if task == CLASSIFICATION_TASK else RETRIEVAL)
-    results = evaluate_sets(args, sets)
-    print(table(results))
-    if args.json:
-        report = {"model": args.model, "pretrained": args.pretrained, "precision": args.precision, "results": results}
-        write_atomic(args.json, json.dumps(report, indent=2) + "\n")
+    args.pretrained = args.pretrained or [None]
+    records, ranks = [], {}
+    for pretrained in args.pretrained:
+        found = evaluate_sets(args, pretrained, sets)
+        title = f"{pretrained}\n" if len(args.pretrained) > 1 else ""
+        print(f"{title}{table(found)}" + ("\n" if title else ""), flush=True)
+        for record in found:
+            place = f"{pretrained}/" if title else ""
+            ranks |= {f"{place}{record['dataset']}/{name}": part for name, part in record.pop("ranks").items()}
+            records.append({"pretrained": pretrained, **record} if title else record)
+    _write(args, records, ranks)
     return 0
+
+
+def _write(args, records: list[dict], ranks: dict) -> None:
+    if args.ranks:
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **ranks)
+        write_atomic(args.ranks, buffer.getvalue())
+    if args.json:
+        one = args.pretrained[0] if len(args.pretrained) == 1 else args.pretrained
+        report = {"model": args.model, "pretrained": one, "precision": args.precision, "results": records}
+        write_atomic(args.json, json.dumps(report, indent=2) + "\n")
 
 
 def _named(text: str, flag: str) -> tuple[str, str]:
@@ -68,6 +93,17 @@ def _check(args, sets) -> None:
         raise UsageError("nothing to evaluate: pass --zeroshot NAME=DIR or --retrieval NAME=DIR")
     if args.batch_size < 1 or args.workers < 0:
         raise UsageError("--batch-size must be at least 1 and --workers at least 0")
+    if args.bootstrap is not None and args.bootstrap < 2:
+        raise UsageError(f"--bootstrap must be at least 2, got {args.bootstrap}")
+    if args.ranks and args.ranks.suffix != ".npz":
+        raise UsageError(f"--ranks {args.ranks}: the name must end in .npz")
+    for what, names in (
+        ("--zeroshot or --retrieval", [name for _, name, _ in sets]),
+        ("--pretrained", args.pretrained),
+    ):
+        twice = [name for name, number in Counter(names or []).items() if number > 1]
+        if twice:
+            raise UsageError(f"{what}: {twice[0]!r} is given twice")
     if not args.model.startswith("local-dir:"):
         if not args.pretrained and not args.model.startswith("hf-hub:"):
             raise UsageError(f"--pretrained is missing: --model {args.model} alone has random weights")
@@ -112,22 +148,27 @@ def load_model(name: str, pretrained: str | None, device, precision: str):
         raise DataError(f"--model {name} --pretrained {pretrained}: {reason}") from None
 
 
-def evaluate_sets(args, sets) -> list[dict]:
-    """One record per set: dataset, task, metrics, counts."""
+def evaluate_sets(args, pretrained: str | None, sets) -> list[dict]:
+    """One record per set: dataset, task, metrics, counts, ranks, and intervals where --bootstrap asks for them."""
     import torch
 
+    from sclip_plugin.evaluation.bootstrap import intervals
     from sclip_plugin.evaluation.retrieval import evaluate_retrieval
     from sclip_plugin.evaluation.zeroshot import evaluate_zeroshot
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model, preprocess, tokenizer = load_model(args.model, args.pretrained, device, args.precision)
+    model, preprocess, tokenizer = load_model(args.model, pretrained, device, args.precision)
     options = {"device": device, "batch_size": args.batch_size, "workers": args.workers, "precision": args.precision}
     records = []
     for task, name, folder in sets:
         evaluate = evaluate_zeroshot if task == CLASSIFICATION_TASK else evaluate_retrieval
-        counts: Counter = Counter()
-        metrics = evaluate(model, preprocess, tokenizer, folder, counts=counts, **options)
-        records.append({"dataset": name, "task": task, "metrics": metrics, "counts": dict(counts)})
+        counts, ranks = Counter(), {}
+        metrics = evaluate(model, preprocess, tokenizer, folder, counts=counts, ranks=ranks, **options)
+        record = {"dataset": name, "task": task, "metrics": metrics, "counts": dict(counts), "ranks": ranks}
+        if args.bootstrap and ranks and all(value == value for value in metrics.values()):
+            record["bootstrap"] = args.bootstrap
+            record["intervals"] = intervals(ranks, args.bootstrap)
+        records.append(record)
     return records
 
 
@@ -143,11 +184,16 @@ def table(results: list[dict]) -> str:
         rows = [record for record in results if record["task"] == task]
         if rows:
             names = list(rows[0]["metrics"])
-            titles = [_short(name) for name in names]
+            spans = any("intervals" in record for record in rows)
+            titles = [f"{_short(name):>{9 if spans else 0}}" for name in names]
             width = max(len(task), *(len(record["dataset"]) for record in rows))
             lines = ["  ".join([f"{task:<{width}}", f"{'images':>7}", *titles])]
             for record in rows:
                 cells = [f"{100 * record['metrics'][name]:>{len(title)}.1f}" for name, title in zip(names, titles)]
                 lines.append("  ".join([f"{record['dataset']:<{width}}", f"{record['counts']['images']:>7}", *cells]))
+                if "intervals" in record:
+                    ends = [[f"{100 * end:.1f}" for end in record["intervals"][name]] for name in names]
+                    cells = [f"{'–'.join(pair):>{len(title)}}" for pair, title in zip(ends, titles)]
+                    lines.append("  ".join([f"{'  95% interval':<{width}}", " " * 7, *cells]))
             blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
