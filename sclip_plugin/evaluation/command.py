@@ -5,8 +5,8 @@ Example:
         --zeroshot aid=shards/aid --retrieval val=shards/val
 
 `--pretrained` is a training checkpoint, a weights file, or one of open_clip's tags; without it, `--model local-dir:DIR`
-takes the weights in DIR. Given several times, each is evaluated. Prints a table in percent; `--json` writes the measures
-under CLIP_benchmark's names; `--bootstrap 1000` adds 95% intervals: how far a measure would move with other images.
+takes the weights in DIR. Given several times, each is evaluated. Prints a table in percent; `--json` writes the
+measures under CLIP_benchmark's names; `--bootstrap 1000` adds 95% intervals: how far they would move with other images.
 """
 
 import io
@@ -97,13 +97,11 @@ def _check(args, sets) -> None:
         raise UsageError(f"--bootstrap must be at least 2, got {args.bootstrap}")
     if args.ranks and args.ranks.suffix != ".npz":
         raise UsageError(f"--ranks {args.ranks}: the name must end in .npz")
-    for what, names in (
-        ("--zeroshot or --retrieval", [name for _, name, _ in sets]),
-        ("--pretrained", args.pretrained),
-    ):
-        twice = [name for name, number in Counter(names or []).items() if number > 1]
-        if twice:
-            raise UsageError(f"{what}: {twice[0]!r} is given twice")
+    given = [f"--{task.removeprefix('zeroshot_')} {name}" for task, name, _ in sets]
+    given += [f"--pretrained {name}" for name in args.pretrained or []]
+    twice = [words for words, number in Counter(given).items() if number > 1]
+    if twice:
+        raise UsageError(f"{twice[0].replace('classification', 'zeroshot')} is given twice")
     if not args.model.startswith("local-dir:"):
         if not args.pretrained and not args.model.startswith("hf-hub:"):
             raise UsageError(f"--pretrained is missing: --model {args.model} alone has random weights")

@@ -46,7 +46,7 @@ class EvaluationSets:
             open_set(self.retrieval, RETRIEVAL)
 
     def evaluate(self, model, epoch: int, last: bool, **options) -> dict[str, float]:
-        """Metrics of the sets due after `epoch` epochs, named `NAME/acc1`, `image_retrieval_recall@1` or `clip_val_loss`.
+        """Metrics of the sets due after `epoch` epochs: `NAME/acc1`, `image_retrieval_recall@1`, `clip_val_loss`, ….
 
         Args:
             model: an open_clip model, not wrapped by `torch.compile`.
