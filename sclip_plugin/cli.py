@@ -15,6 +15,7 @@ COMMANDS = {
     "convert": ("sclip_plugin.shards.convert", "captions and images -> paired/, unpaired/, val/ shards"),
     "keywords": ("sclip_plugin.shards.extract", "captions of paired shards -> keyword file"),
     "eval": ("sclip_plugin.evaluation.command", "zero-shot classification and retrieval of a checkpoint"),
+    "study": ("sclip_plugin.study.command", "arms × seeds: trained, evaluated, compared, with a report"),
     "demo": ("sclip_plugin.demo.command", "the whole way on an embedded data set"),
     "doctor": ("sclip_plugin.doctor", "is the plugin active here, by which route, and if not, why"),
 }

@@ -162,6 +162,7 @@ def _patch_train(train) -> None:
     def train_one_epoch(original, model, data, *args, **kwargs):
         if _run is None:
             return original(model, data, *args, **kwargs)
+        _run.start_of_epoch(args[1], kwargs.get("tb_writer"))  # args: loss, epoch, optimizer, …
         with _one_line_errors():
             result = original(model, data, *args, **kwargs)
         _run.end_of_epoch(data["train"].dataloader)
@@ -182,6 +183,7 @@ def _patch_train(train) -> None:
                     found = _run.evaluate(sets, model, epoch)
                 _report(found, epoch, args, tb_writer)
                 metrics.update(found)
+            _run.validated(metrics, epoch)
         return metrics
 
 
