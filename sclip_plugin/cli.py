@@ -16,6 +16,7 @@ COMMANDS = {
     "keywords": ("sclip_plugin.shards.extract", "captions of paired shards -> keyword file"),
     "eval": ("sclip_plugin.evaluation.command", "zero-shot classification and retrieval of a checkpoint"),
     "study": ("sclip_plugin.study.command", "arms × seeds: trained, evaluated, compared, with a report"),
+    "inspect": ("sclip_plugin.inspection.command", "a picture of unpaired images with their pseudo-captions"),
     "demo": ("sclip_plugin.demo.command", "the whole way on an embedded data set"),
     "doctor": ("sclip_plugin.doctor", "is the plugin active here, by which route, and if not, why"),
 }

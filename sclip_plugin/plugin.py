@@ -47,6 +47,8 @@ class Run:
     def __init__(self, args, vocabulary, config):
         self.args, self.vocabulary, self.config = args, vocabulary, config
         self.recorder = None  # observes the loss; made with it
+        self.panel = None  # draws the image panel
+        self.tb_writer = None
 
     def adapt_model(self, model, tokenizer) -> None:
         """Extend the model in place; tokenise the keywords.
@@ -101,7 +103,7 @@ class Run:
         Args:
             tb_writer: TensorBoard's writer on the rank that has one.
         """
-        sinks = []
+        sinks, self.tb_writer = [], tb_writer
         if tb_writer is not None:
             sinks.append(lambda values, step: [tb_writer.add_scalar(f"sclip/{k}", v, step) for k, v in values.items()])
         if getattr(self.args, "wandb", False) and self.args.rank == 0:
@@ -115,12 +117,15 @@ class Run:
         if self.recorder is not None:
             self.recorder.validated(epoch, metrics.get("clip_val_loss"))
 
-    def build_loader(self, transform, tokenizer):
-        """The mixed training loader of this rank."""
+    def build_loader(self, transform, tokenizer, evaluation_transform=None):
+        """The mixed training loader of this rank; `evaluation_transform` is for the image panel."""
         from sclip_plugin.data.mixed import MixedLoader
+        from sclip_plugin.diagnostics.epoch_panel import EpochPanel
 
         config = self.config
         config.rank, config.world_size = self.args.rank, self.args.world_size
+        if evaluation_transform is not None:
+            self.panel = EpochPanel(self.args, self.vocabulary, config, evaluation_transform, tokenizer)
         return MixedLoader(
             config,
             transform,
@@ -188,6 +193,13 @@ class Run:
             listed = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             logging.info(f"sclip_plugin: evaluation after epoch {epoch}: {listed}")
         return metrics
+
+    def show_panel(self, model, epoch: int) -> None:
+        """After `epoch` epochs, the image panel to TensorBoard, on the rank that writes it."""
+        if self.tb_writer is not None and self.panel is not None:
+            picture = self.panel.draw(model, epoch)
+            if picture is not None:
+                self.tb_writer.add_image("sclip/panel", picture, epoch, dataformats="HWC")
 
     def end_of_epoch(self, loader) -> None:
         """Log what was read and what was skipped, over all ranks; warn where no caption holds a keyword."""

@@ -102,15 +102,24 @@ def _check(args, sets) -> None:
     twice = [words for words, number in Counter(given).items() if number > 1]
     if twice:
         raise UsageError(f"{twice[0].replace('classification', 'zeroshot')} is given twice")
-    if not args.model.startswith("local-dir:"):
-        if not args.pretrained and not args.model.startswith("hf-hub:"):
-            raise UsageError(f"--pretrained is missing: --model {args.model} alone has random weights")
+    check_model(args.model, args.pretrained)
+
+
+def check_model(model: str, pretrained) -> None:
+    """Refuse, before anything loads, a model without weights.
+
+    Raises:
+        UsageError: a name that needs `pretrained`. DataError: a local-dir that lacks its files.
+    """
+    if not model.startswith("local-dir:"):
+        if not pretrained and not model.startswith("hf-hub:"):
+            raise UsageError(f"--pretrained is missing: --model {model} alone has random weights")
         return
-    folder = Path(args.model.removeprefix("local-dir:"))
+    folder = Path(model.removeprefix("local-dir:"))
     if not (folder / "open_clip_config.json").is_file():
-        raise DataError(f"--model {args.model}: no open_clip_config.json there")
-    if not args.pretrained and not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
-        raise DataError(f"--model {args.model}: no weights there; pass --pretrained")
+        raise DataError(f"--model {model}: no open_clip_config.json there")
+    if not pretrained and not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
+        raise DataError(f"--model {model}: no weights there; pass --pretrained")
 
 
 @contextmanager

@@ -144,7 +144,7 @@ def _patch_data(data) -> None:
             return original(args, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
         from sclip_plugin import host
 
-        loader = _run.build_loader(preprocess_fns[0], tokenizer)
+        loader = _run.build_loader(preprocess_fns[0], tokenizer, preprocess_fns[1])
         _run.announce(host.route)
         sets = _run.evaluation_sets(preprocess_fns[1], tokenizer)
         others = types.SimpleNamespace(**{**vars(args), "train_data": None})
@@ -166,6 +166,7 @@ def _patch_train(train) -> None:
         with _one_line_errors():
             result = original(model, data, *args, **kwargs)
         _run.end_of_epoch(data["train"].dataloader)
+        _run.show_panel(model, args[1] + 1)
         return result
 
     @_wrap(train, "evaluate")

@@ -49,7 +49,8 @@ def run(args) -> int:
         raise UsageError(f"--jobs must be at least 1, got {args.jobs}")
     path = spec.locate(args.study)
     out = args.out or Path(f"study-{path.stem}")
-    study = spec.load(path, out, args.base, dict(_variable(text) for text in args.set), _seeds(args.seeds))
+    base = str(spec.locate(args.base).resolve()) if args.base else None
+    study = spec.load(path, out, base, dict(_variable(text) for text in args.set), _seeds(args.seeds))
     gpus = tuple(args.gpus.split(",")) if args.gpus else ()
     return run_study(study, out, jobs=args.jobs, gpus=gpus, keep=args.keep_checkpoints, train=not args.report_only)
 

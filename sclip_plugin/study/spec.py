@@ -204,13 +204,21 @@ def _build(path: Path, raw: dict, out: Path) -> Study:
 
 
 def _variables(raw: dict, out: Path) -> dict[str, str]:
-    """A variable may use those above it."""
-    values = {"out": str(out)}
-    for name, value in raw.items():
-        if not isinstance(value, str | int | float):
-            raise _Bad(f"variables: {name} must be text or a number, got {value!r}")
-        values[name] = _Filler(values)(f"variables: {name}", str(value))
+    """Their values, in which one may use others, whatever the order."""
+    values, open_names = {"out": str(out)}, dict(raw)
+    while open_names:
+        ready = [n for n, value in open_names.items() if not set(_uses(n, value)) & (set(open_names) | {n})]
+        if not ready:
+            raise _Bad(f"variables: {', '.join(open_names)} use each other")
+        for name in ready:
+            values[name] = _Filler(values)(f"variables: {name}", str(open_names.pop(name)))
     return values
+
+
+def _uses(name: str, value) -> list[str]:
+    if not isinstance(value, str | int | float):
+        raise _Bad(f"variables: {name} must be text or a number, got {value!r}")
+    return [found["named"] or found["braced"] for found in Template.pattern.finditer(str(value))]
 
 
 class _Filler:
