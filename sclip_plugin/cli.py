@@ -17,6 +17,7 @@ COMMANDS = {
     "eval": ("sclip_plugin.evaluation.command", "zero-shot classification and retrieval of a checkpoint"),
     "study": ("sclip_plugin.study.command", "arms × seeds: trained, evaluated, compared, with a report"),
     "inspect": ("sclip_plugin.inspection.command", "a picture of unpaired images with their pseudo-captions"),
+    "wiseft": ("sclip_plugin.wiseft.command", "weights between start and tuned model, against forgetting"),
     "demo": ("sclip_plugin.demo.command", "the whole way on an embedded data set"),
     "doctor": ("sclip_plugin.doctor", "is the plugin active here, by which route, and if not, why"),
 }

@@ -127,10 +127,10 @@ def load(
         DataError: what cannot be a study, naming file and key.
     """
     raw = _merged(path, base, ())
-    raw.setdefault("variables", {}).update(variables or {})
+    variables = variables or {}
     raw |= {key: value for key, value in (("seeds", seeds), ("steps", steps)) if value is not None}
     try:
-        return _build(path, raw, out)
+        return _build(path, raw, out, variables)
     except _Bad as error:
         raise DataError(f"{path}: {error}") from None
 
@@ -175,9 +175,11 @@ def _check_types(raw: dict) -> None:
             raise _Bad(f"unknown key {key!r}; there are {', '.join([*SCALARS, *LISTS, *TABLES, 'arms'])}")
 
 
-def _build(path: Path, raw: dict, out: Path) -> Study:
-    values = {**_variables(raw.get("variables", {}), out), "out": str(out)}
-    fill = _Filler(values)
+def _build(path: Path, raw: dict, out: Path, variables: dict[str, str]) -> Study:
+    given = {**variables, "out": str(out)}
+    fill = _Filler(_variables({**raw.get("variables", {}), **given}))
+    quoted = {name: shlex.quote(text) for name, text in given.items()}  # in commands they stay one word each
+    fill_command = _Filler(_variables({**raw.get("variables", {}), **quoted}))
     steps = _at_least_one("steps", raw.get("steps"))
     arms = {name: _arm(name, table, raw, steps, fill) for name, table in raw.get("arms", {}).items()}
     if not arms:
@@ -197,15 +199,15 @@ def _build(path: Path, raw: dict, out: Path) -> Study:
         threads=_at_least_one("threads", raw.get("threads")),
         baseline=baseline,
         compare=tuple((first, second) for first, second in compare),
-        prepare=tuple(_prepare(table, fill) for table in raw.get("prepare", [])),
+        prepare=tuple(_prepare(table, fill, fill_command) for table in raw.get("prepare", [])),
         arms=arms,
         evaluation=_evaluation(raw.get("evaluate", {}), fill),
     )
 
 
-def _variables(raw: dict, out: Path) -> dict[str, str]:
+def _variables(raw: dict) -> dict[str, str]:
     """Their values, in which one may use others, whatever the order."""
-    values, open_names = {"out": str(out)}, dict(raw)
+    values, open_names = {}, dict(raw)
     while open_names:
         ready = [n for n, value in open_names.items() if not set(_uses(n, value)) & (set(open_names) | {n})]
         if not ready:
@@ -285,10 +287,10 @@ def _seeds(values: list) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _prepare(table, fill: _Filler) -> Prepare:
+def _prepare(table, fill: _Filler, fill_command: _Filler) -> Prepare:
     if not isinstance(table, dict) or not isinstance(table.get("run"), str) or set(table) - {"run", "makes"}:
         raise _Bad(f"prepare: each needs `run`, a command as text, and may have `makes`, got {table!r}")
-    command = tuple(shlex.split(fill("prepare", table["run"])))
+    command = tuple(shlex.split(fill_command("prepare", table["run"])))
     if not command or command[0] not in ("sclip", "python"):
         raise _Bad(f"prepare: a command begins with `sclip` or `python`, got {table['run']!r}")
     return Prepare(command, tuple(Path(path) for path in fill("prepare: makes", table.get("makes", []))))

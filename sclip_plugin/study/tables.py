@@ -90,14 +90,12 @@ def difference_table(outcome: Outcome) -> str:
 
 
 def reading(outcome: Outcome) -> str:
-    """What can be said of each arm against the baseline; only where both intervals leave out zero is it said."""
+    """The differences that can be trusted: both intervals leave out zero."""
     lines = []
     for one in outcome.differences:
-        low, high = max(one.over_seeds.low, one.over_images[0]), min(one.over_seeds.high, one.over_images[1])
-        sides = [end > 0 for end in (one.over_seeds.low, one.over_images[0])]
-        below = [end < 0 for end in (one.over_seeds.high, one.over_images[1])]
-        word = "above" if all(sides) else "below" if all(below) else ""
-        if word and not math.isnan(low + high):
+        ends = (one.over_seeds.low, one.over_seeds.high, *one.over_images)  # NaN for one seed: neither above nor below
+        word = "above" if all(end > 0 for end in ends) else "below" if all(end < 0 for end in ends) else ""
+        if word:
             lines.append(
                 f"- {outcome.title(one.arm)} is {word} {outcome.title(one.other)} in {one.measure.title}: "
                 f"{one.over_seeds.mean:+.1f} points, and both intervals leave out zero."
