@@ -44,11 +44,8 @@ def write_run(out, name, skill, seed):
 
     found = {"s/class": ranks(IMAGES), "s/label": np.arange(IMAGES) % CLASSES, "s/classes": np.array(CLASSES)}
     found |= {"r/image": ranks(2 * IMAGES), "r/text": ranks(IMAGES), "r/owner": owner}
-    recalls = {
-        f"{way}_retrieval_recall@{k}": float((found[f"r/{way}"] < k).mean())
-        for way in ("image", "text")
-        for k in (1, 5, 10)
-    }
+    asked = [(way, k) for way in ("image", "text") for k in (1, 5, 10)]
+    recalls = {f"{way}_retrieval_recall@{k}": float((found[f"r/{way}"] < k).mean()) for way, k in asked}
     acc = {"acc1": float((found["s/class"] == 0).mean()), "acc5": 1.0}
     last = f"{out}/runs/{name}/checkpoints/epoch_2.pt"
     records = [

@@ -53,16 +53,15 @@ def file(tmp_path, shards, tiny_model):
     return path
 
 
-def start(file, out):
-    command = [sys.executable, "-m", "sclip_plugin.cli", "study", str(file), "--out", str(out)]
+def start(file, out, jobs=1):
+    command = [sys.executable, "-m", "sclip_plugin.cli", "study", str(file), "--out", str(out), "--jobs", str(jobs)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def follow(path, text, process):
     """Wait until a line of the file holds the text; fails where the process ends before."""
-    tail = subprocess.Popen(
-        ["tail", "-n", "+1", "-F", f"--pid={process.pid}", str(path)], stdout=subprocess.PIPE, text=True
-    )
+    command = ["tail", "-n", "+1", "-F", f"--pid={process.pid}", str(path)]
+    tail = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert any(text in line for line in tail.stdout), process.stdout.read()
     finally:
@@ -71,7 +70,7 @@ def follow(path, text, process):
 
 @pytest.mark.slow
 def test_a_study_killed_while_training_gives_the_same_table(file, tmp_path):
-    whole = start(file, tmp_path / "whole")
+    whole = start(file, tmp_path / "whole", jobs=2)
     assert whole.wait() == 0, whole.stdout.read()[-2000:]
     table = (tmp_path / "whole" / "table.md").read_text()
     assert "| plain " in table
@@ -188,7 +187,7 @@ def test_stock_runs_with_one_seed_are_equal(monkeypatch):
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
         stock.seed_shuffles()
-        orders.append([list(filters.shuffle(50)(range(40))) for _ in range(2)])
+        orders.append([list(filters.shuffle(50)(iter(range(40)))) for _ in range(2)])
     assert orders[0] == orders[1]
     assert orders[0] != orders[2]
     assert orders[0][0] != orders[0][1]  # the next epoch's order is another
