@@ -55,11 +55,11 @@ def label_cards(
     rule = rule or Rule()
     captions = [pair.captions[0] for pair in pairs]
     with evaluating(encoder.model), torch.inference_mode():
-        queries = _images(encoder, preprocess, unpaired, batch_size)
+        queries = encode_pictures(encoder, preprocess, unpaired, batch_size)
         if rule.pseudo_label.endswith("-text"):
             support = _texts(encoder, captions, batch_size)
         else:
-            support = _images(encoder, preprocess, pairs, batch_size)
+            support = encode_pictures(encoder, preprocess, pairs, batch_size)
         scale = encoder.model.logit_scale.detach().float().exp()
         options = {"epsilon": rule.epsilon, "iterations": rule.iterations}
         plan = pseudo_labels.pseudo_labels(rule.pseudo_label, queries, support, scale, **options)
@@ -87,7 +87,8 @@ def label_cards(
     return cards, {name: value.item() for name, value in figures.items()}
 
 
-def _images(encoder: Encoder, preprocess, pictures: list[Picture], batch_size: int) -> Tensor:
+def encode_pictures(encoder: Encoder, preprocess, pictures: list[Picture], batch_size: int) -> Tensor:
+    """(N, D): features of N pictures."""
     batches = [pictures[i : i + batch_size] for i in range(0, len(pictures), batch_size)]
     return torch.cat([encoder.images(torch.stack([preprocess(one.open()) for one in batch])) for batch in batches])
 

@@ -60,7 +60,7 @@ def draw(cards: list[Card], title: str, figures: dict[str, float]) -> Figure:
         axes.set_yticks([])
         axes.spines[:].set_color("#ddd")
         width = (CARD[0] - 1.75) / figure.get_figwidth()
-        _bars(figure.add_axes((left + 1.68 / figure.get_figwidth(), bottom, width, CARD[1] / height)), card)
+        _bars(figure.add_axes((left + 1.68 / figure.get_figwidth(), bottom, width, (CARD[1] - 0.13) / height)), card)
     return figure
 
 

@@ -105,11 +105,14 @@ def curves(outcome: Outcome) -> Figure | None:
     panels = ["loss"] * losses + (outcome.measures if histories else [])
     if not panels:
         return None
-    figure = _figure(4.3 * len(panels) + 0.5, 3.6)
+    figure = _figure(4.3 * len(panels) + 0.5, 4.1)
     colour = colours(outcome)
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
         for arm, results in outcome.arms.items():
-            lines = [_smooth(one.losses) if panel == "loss" else _history(one, panel) for one in results.values()]
+            start = outcome.start[0].value(panel) if panel != "loss" and outcome.start else None
+            lines = [
+                _smooth(one.losses) if panel == "loss" else _history(one, panel, start) for one in results.values()
+            ]
             lines = [line for line in lines if line[0]]
             if lines:
                 across = lines[0][0]
@@ -122,7 +125,8 @@ def curves(outcome: Outcome) -> Figure | None:
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("logged step" if panel == "loss" else "epoch", fontsize=9)
         _bare(axes)
-    axes.legend(fontsize=8, frameon=False)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8, frameon=False)
     return figure
 
 
@@ -132,8 +136,10 @@ def _smooth(losses: list[float]) -> tuple[list[float], list[float]]:
     return [i * max(1, width // 3) + width / 2 for i in range(len(means))], means
 
 
-def _history(result, measure: Measure) -> tuple[list[float], list[float]]:
-    points = [(epoch, table[measure.dataset][measure.metric]) for epoch, table in result.history]
+def _history(result, measure: Measure, start: float | None) -> tuple[list[float], list[float]]:
+    """The start model's value stands at epoch 0."""
+    points = [] if start is None else [(0, start)]
+    points += [(epoch, table[measure.dataset][measure.metric]) for epoch, table in result.history]
     return [epoch for epoch, _ in points], [value for _, value in points]
 
 

@@ -38,6 +38,11 @@ HOW_TO_READ = (
     "images?). Read a difference as real only where both leave out zero."
 )
 
+LOSS_NOTE = (
+    "Means over seeds. The contrastive loss of S-CLIP's arms counts the unpaired images as negatives too, so it stands "
+    "higher than the supervised one at the same fit."
+)
+
 
 def outcome(study: Study, out: Path, failed: dict[str, str], seconds: float) -> Outcome:
     """Read what is finished."""
@@ -68,7 +73,7 @@ def page(found: Outcome, out: Path, picture) -> str:
         parts += ["<h2>Differences</h2>", _list(tables.reading(found).splitlines())]
         parts += [_table(tables.difference_table(found)), f"<p class=note>{HOW_TO_READ}</p>"]
     if figure := plots.curves(found):
-        parts += ["<h2>Learning curves</h2>", plots.svg(figure)]
+        parts += ["<h2>Learning curves</h2>", plots.svg(figure), f"<p class=note>{LOSS_NOTE}</p>"]
     parts += [*_inside(found), *_warnings(found), _details(found), _commands(found, out)]
     if found.failed:
         parts += ["<h2>Failed runs</h2>", _list([f"- {name}: {text}" for name, text in found.failed.items()])]
@@ -99,7 +104,7 @@ def _list(lines: list[str]) -> str:
 
 def _table(markdown: str) -> str:
     """A Markdown table as HTML."""
-    head, _, *body = [[_text(cell.strip()) for cell in line.strip("| ").split(" | ")] for line in markdown.splitlines()]
+    head, _, *body = [[_text(cell.strip()) for cell in line[1:-1].split(" | ")] for line in markdown.splitlines()]
     rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body)
     return f"<table><thead><tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr></thead><tbody>{rows}</tbody></table>"
 
