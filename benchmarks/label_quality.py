@@ -1,12 +1,12 @@
 """How often pseudo-labels are right, where the hidden captions are known.
 
-    python benchmarks/label_quality.py --shards OUT/shards --captions OUT/icons/captions.csv --model local-dir:OUT/start \
-        --keywords OUT/keywords.txt --pretrained OUT/runs/RUN/checkpoints/epoch_38.pt
+    python benchmarks/label_quality.py --shards OUT/shards --captions OUT/icons/captions.csv \\
+        --model local-dir:OUT/start --pretrained OUT/runs/RUN/checkpoints/epoch_38.pt --keywords OUT/keywords.txt
 
 For random batches of B pairs and as many unpaired images it prints, in percent of the unpaired images: those for which
 any caption of the batch shares a word with their own hidden captions (the most that the caption level can get right),
-those whose heaviest pseudo-caption does, the same for the theme, and how many of the candidate keywords are in the hidden
-captions; beside it what a random pair would give.
+those whose heaviest pseudo-caption does, the same for the theme, and how many of the candidate keywords are in the
+hidden captions; beside it what a random pair would give.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def measure(pairs, unpaired, features, vocabulary, scale, batch, rounds, choice)
             total["any caption shares a word"] += any(mine & content(pairs[j][1]) for j in i)
             for name, j in (("heaviest", top), ("random", other)):
                 total[f"{name}: shares a word"] += bool(mine & content(pairs[j][1]))
-                total[f"{name}: same theme"] += pairs[j][2] == theme
+                total[f"{name}: same theme"] += bool(theme) and pairs[j][2] == theme
                 candidates = vocabulary.indices(rng.choice(pairs[j][1]))
                 total[f"{name}: has candidates"] += bool(candidates)
                 total[f"{name}: candidates"] += len(candidates)
@@ -88,29 +88,27 @@ def main() -> None:
             truth[row["filepath"]] = ([*captions, row["caption"]], row["label"])
     model, preprocess, tokenizer = load_model(args.model, args.pretrained, "cpu", "fp32")
     encoder = Encoder(model, tokenizer)
-    parts = {
-        name: read(f"{args.shards}/{kind}", truth) for name, kind in (("pairs", "paired"), ("unpaired", "unpaired"))
-    }
-    features = {
-        name: encode_pictures(encoder, preprocess, [one[0] for one in part], 256) for name, part in parts.items()
-    }
+    folders = {"pairs": "paired", "unpaired": "unpaired"}
+    parts = {name: read(f"{args.shards}/{folder}", truth) for name, folder in folders.items()}
+    pictures = {name: [one[0] for one in part] for name, part in parts.items()}
+    features = {name: encode_pictures(encoder, preprocess, part, 256) for name, part in pictures.items()}
     vocabulary = Vocabulary.load(args.keywords)
     scale = model.logit_scale.detach().exp()
     for choice in args.choices.split(","):
         for batch in (int(text) for text in args.batches.split(",")):
             found = measure(*parts.values(), features, vocabulary, scale, batch, max(2, 2000 // batch), choice)
             print(f"\n{choice}, {min(batch, len(parts['pairs']))} pairs")
-            print(
-                f"  any caption of the batch shares a word: {found['any caption shares a word'] / found['images']:.1%}"
-            )
-            for name in ("heaviest", "random"):
-                share = {
-                    k: found[f"{name}: {k}"] / found["images"]
-                    for k in ("shares a word", "same theme", "has candidates")
-                }
-                right = found[f"{name}: right candidates"] / max(1, found[f"{name}: candidates"])
-                shown = ", ".join(f"{k} {v:.1%}" for k, v in share.items())
-                print(f"  {name:9}{shown}, candidates that are right {right:.1%}")
+            show(found)
+
+
+def show(found: Counter) -> None:
+    """Print shares of the images."""
+    print(f"  any caption of the batch shares a word: {found['any caption shares a word'] / found['images']:.1%}")
+    for name in ("heaviest", "random"):
+        asked = ("shares a word", "same theme", "has candidates")
+        shown = ", ".join(f"{what} {found[f'{name}: {what}'] / found['images']:.1%}" for what in asked)
+        right = found[f"{name}: right candidates"] / max(1, found[f"{name}: candidates"])
+        print(f"  {name:9}{shown}, candidates that are right {right:.1%}")
 
 
 if __name__ == "__main__":
