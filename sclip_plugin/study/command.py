@@ -1,12 +1,12 @@
 """Arms (sets of training flags) × seeds: trained, evaluated, compared; ends with a table and a report.
 
 Example:
-    sclip study first-experiments --out build/first            # a shipped study, on embedded icons
-    sclip study --copy icons > mine.toml                       # then name your shards there
-    sclip study first-experiments --base mine.toml --out study # the same arms on your data
+    sclip study first-experiments --out build/first       # a shipped study, on embedded icons
+    sclip study first-experiments --base own-data --set shards=shards --out study   # the same arms on your shards
+    sclip study --copy own-data > mine.toml               # to name more sets and flags, then --base mine.toml
 
-A study's file names data, common flags, arms and evaluation sets (`--copy` shows one). Every run is a call of
-open_clip's training command. Interrupted or killed and run again, it keeps what is finished and gives the same table.
+A study's file names data, common flags, arms and evaluation sets. Every run is a call of open_clip's training command.
+Interrupted or killed and run again, it keeps what is finished and gives the same table.
 """
 
 import os

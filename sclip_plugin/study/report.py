@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sclip_plugin._version import __version__
 from sclip_plugin.atomic import write_atomic
+from sclip_plugin.errors import DataError
 from sclip_plugin.study import collect, plan, plots, tables
 from sclip_plugin.study.runner import start_steps
 from sclip_plugin.study.spec import Study
@@ -158,7 +159,10 @@ def _commands(found: Outcome, out: Path) -> str:
     """How the data were made, and the training command of each arm's first seed."""
     study = found.study
     lines = [step.shown for step in plan.prepare_steps(study)]
-    lines += [plan.train_step(study, plan.Run(arm, study.seeds[0]), out).shown for arm in study.arms.values()]
+    try:
+        lines += [plan.train_step(study, plan.Run(arm, study.seeds[0]), out).shown for arm in study.arms.values()]
+    except DataError as error:  # the shards are gone, the results are not
+        lines.append(str(error))
     note = "Arms without the plugin's loss run with webdataset's shuffle seeded, so that they can be repeated."
     shown = html.escape("\n\n".join(lines))
     folded = f"<details><summary>{len(lines)} commands</summary><pre>{shown}</pre></details>"
