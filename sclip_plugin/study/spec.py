@@ -176,10 +176,7 @@ def _check_types(raw: dict) -> None:
 
 
 def _build(path: Path, raw: dict, out: Path, variables: dict[str, str]) -> Study:
-    given = {**variables, "out": str(out)}
-    fill = _Filler(_variables({**raw.get("variables", {}), **given}))
-    quoted = {name: shlex.quote(text) for name, text in given.items()}  # in commands they stay one word each
-    fill_command = _Filler(_variables({**raw.get("variables", {}), **quoted}))
+    fill = _Filler(_variables({**raw.get("variables", {}), **variables, "out": str(out)}))
     steps = _at_least_one("steps", raw.get("steps"))
     arms = {name: _arm(name, table, raw, steps, fill) for name, table in raw.get("arms", {}).items()}
     if not arms:
@@ -199,7 +196,7 @@ def _build(path: Path, raw: dict, out: Path, variables: dict[str, str]) -> Study
         threads=_at_least_one("threads", raw.get("threads")),
         baseline=baseline,
         compare=tuple((first, second) for first, second in compare),
-        prepare=tuple(_prepare(table, fill, fill_command) for table in raw.get("prepare", [])),
+        prepare=tuple(_prepare(table, fill) for table in raw.get("prepare", [])),
         arms=arms,
         evaluation=_evaluation(raw.get("evaluate", {}), fill),
     )
@@ -287,10 +284,13 @@ def _seeds(values: list) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _prepare(table, fill: _Filler, fill_command: _Filler) -> Prepare:
+def _prepare(table, fill: _Filler) -> Prepare:
     if not isinstance(table, dict) or not isinstance(table.get("run"), str) or set(table) - {"run", "makes"}:
         raise _Bad(f"prepare: each needs `run`, a command as text, and may have `makes`, got {table!r}")
-    command = tuple(shlex.split(fill_command("prepare", table["run"])))
+    try:
+        command = tuple(shlex.split(fill("prepare", table["run"])))
+    except ValueError as error:
+        raise _Bad(f"prepare: {error} in {table['run']!r}") from None
     if not command or command[0] not in ("sclip", "python"):
         raise _Bad(f"prepare: a command begins with `sclip` or `python`, got {table['run']!r}")
     return Prepare(command, tuple(Path(path) for path in fill("prepare: makes", table.get("makes", []))))

@@ -10,8 +10,9 @@ baseline = "a"
 [variables]
 later = "$early/x"
 early = "$out/data"
+options = "--top 5"
 [[prepare]]
-run = "sclip keywords $later --out $out/k.txt"
+run = "sclip keywords '$later' --out '$out/k.txt' $options"
 makes = ["$out/k.txt"]
 [train]
 model = "m"
@@ -51,9 +52,9 @@ def test_flags_are_the_common_ones_those_of_sclip_and_the_arms_own(tmp_path):
 
 
 def test_commands_keep_folders_with_blanks_as_one_word(tmp_path):
-    study = load(tmp_path, out="my out", variables={"early": "a b"})
+    study = load(tmp_path, out="my out", variables={"early": "a b", "options": "--top 7"})
     out = f"{tmp_path}/my out"
-    assert study.prepare[0].command == ("sclip", "keywords", "a b/x", "--out", f"{out}/k.txt")
+    assert study.prepare[0].command == ("sclip", "keywords", "a b/x", "--out", f"{out}/k.txt", "--top", "7")
     assert [str(path) for path in study.prepare[0].makes] == [f"{out}/k.txt"]
     assert study.arms["a"].flags["train-data"] == "a b"
 
@@ -97,6 +98,7 @@ def test_a_base_gives_data_and_the_study_its_arms(tmp_path):
         ('"$out/data"', '"$later"', "variables: .* use each other"),
         ('loss = "sclip"', "", 'unpaired-share does nothing without loss = "sclip"'),
         ("unpaired-share = 0.5", "unpaired-share = 0", "unpaired-share: must be above 0 and at most 1, got 0"),
+        ("'$out/k.txt' $options", "'$out/k.txt", "prepare: No closing quotation in"),
         ('run = "sclip', 'run = "rm', "a command begins with `sclip` or `python`"),
         ('zeroshot = { s = "$out/s" }', "", "neither zeroshot nor retrieval names a set"),
         ('zeroshot = { s = "$out/s" }', 'zeroshot = "x"', "zeroshot must be a table"),
