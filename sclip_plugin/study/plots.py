@@ -15,6 +15,7 @@ from sclip_plugin.study.tables import START_TITLE, Outcome
 
 PALETTE = ("#e4572e", "#2a9d8f", "#e9a820", "#7b5ea7", "#3f88c5", "#b5446e", "#6a994e", "#bc6c25", "#577590", "#d16ba5")
 BASELINE, START = "#3d4451", "#9aa0a8"
+COLUMNS = 3  # plots in a row
 SMOOTH = 15  # points that a training curve is averaged over
 
 
@@ -35,23 +36,28 @@ def _bare(axes) -> None:
     axes.tick_params(labelsize=9)
 
 
+def _grid(panels: int, height: float) -> tuple[Figure, list]:
+    """A figure with so many axes, at most `COLUMNS` in a row."""
+    columns = min(COLUMNS, panels)
+    rows = -(-panels // columns)
+    figure = _figure(4.3 * columns + 1.2, height * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for unused in axes[panels:]:
+        unused.set_axis_off()
+    return figure, axes[:panels]
+
+
 def overview(outcome: Outcome) -> Figure:
     """Bars with intervals for each measure, and retrieval against classification where there are both."""
-    pair = _both(outcome)
-    panels = len(outcome.measures) + bool(pair)
-    figure = _figure(4.3 * panels + 1.2, 1.6 + 0.42 * (len(outcome.arms) + 1))
+    both = [[one for one in outcome.measures if one.kind == kind] for kind in ("classification", "retrieval")]
+    panels = len(outcome.measures) + all(both)
+    figure, every = _grid(panels, 1.6 + 0.42 * (len(outcome.arms) + 1))
     figure.suptitle(outcome.study.title, fontsize=12)
-    every = figure.subplots(1, panels, squeeze=False, width_ratios=[1] * panels)[0]
     for number, (axes, measure) in enumerate(zip(every, outcome.measures)):
-        bars(axes, outcome, measure, names=number == 0)
-    if pair:
-        scatter(every[-1], outcome, *pair)
+        bars(axes, outcome, measure, names=number % COLUMNS == 0)
+    if all(both):
+        scatter(every[-1], outcome, *both)
     return figure
-
-
-def _both(outcome: Outcome) -> tuple[Measure, Measure] | None:
-    kinds = {kind: [one for one in outcome.measures if one.kind == kind] for kind in ("classification", "retrieval")}
-    return (kinds["classification"][0], kinds["retrieval"][0]) if all(kinds.values()) else None
 
 
 def bars(axes, outcome: Outcome, measure: Measure, names: bool = True) -> None:
@@ -76,24 +82,28 @@ def bars(axes, outcome: Outcome, measure: Measure, names: bool = True) -> None:
     _bare(axes)
 
 
-def scatter(axes, outcome: Outcome, across: Measure, up: Measure) -> None:
-    """Retrieval against classification: what an arm gains in one it may lose in the other."""
+def scatter(axes, outcome: Outcome, across: list[Measure], up: list[Measure]) -> None:
+    """Retrieval against classification, means over the sets: what an arm gains in one it may lose in the other."""
     colour = colours(outcome)
+
+    def point(result) -> tuple[float, float]:
+        return tuple(statistics.fmean(result.value(one) for one in some) for some in (across, up))
+
     if outcome.start:
-        place = (outcome.start[0].value(across), outcome.start[0].value(up))
+        place = point(outcome.start[0])
         axes.plot(*place, "D", color=START, markersize=7)
         axes.annotate(START_TITLE, place, xytext=(5, 4), textcoords="offset points", fontsize=8)
     for arm, results in outcome.arms.items():
         if not results:
             continue
-        points = [(result.value(across), result.value(up)) for result in results.values()]
+        points = [point(result) for result in results.values()]
         axes.plot(*zip(*points), ".", color=colour[arm], alpha=0.5, markersize=5)
         place = [statistics.fmean(values) for values in zip(*points)]
         axes.plot(*place, "o", color=colour[arm], markersize=8)
         axes.annotate(outcome.title(arm), place, xytext=(5, 4), textcoords="offset points", fontsize=8)
     axes.margins(0.18)
-    axes.set_xlabel(f"{across.title}, %", fontsize=9)
-    axes.set_ylabel(f"{up.title}, %", fontsize=9)
+    for some, label, mean in ((across, axes.set_xlabel, "mean accuracy"), (up, axes.set_ylabel, "mean of R@1,5,10")):
+        label(f"{some[0].title if len(some) == 1 else f'{mean} of {len(some)} sets'}, %", fontsize=9)
     axes.set_title("retrieval against classification", fontsize=10)
     _bare(axes)
 
@@ -105,29 +115,30 @@ def curves(outcome: Outcome) -> Figure | None:
     panels = ["loss"] * losses + (outcome.measures if histories else [])
     if not panels:
         return None
-    figure = _figure(4.3 * len(panels) + 0.5, 4.1)
-    colour = colours(outcome)
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
-        for arm, results in outcome.arms.items():
-            start = outcome.start[0].value(panel) if panel != "loss" and outcome.start else None
-            lines = [
-                _smooth(one.losses) if panel == "loss" else _history(one, panel, start) for one in results.values()
-            ]
-            lines = [line for line in lines if line[0]]
-            if lines:
-                across = lines[0][0]
-                means = [statistics.fmean(values) for values in zip(*(line[1] for line in lines))]
-                marker = "" if panel == "loss" else "o"
-                axes.plot(across[: len(means)], means, color=colour[arm], label=outcome.title(arm), marker=marker, ms=3)
-        title = "training, contrastive loss" if panel == "loss" else f"{panel.title}, %"
-        if panel != "loss" and outcome.start:
-            axes.axhline(outcome.start[0].value(panel), color=START, linestyle=":", label=START_TITLE)
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel("logged step" if panel == "loss" else "epoch", fontsize=9)
-        _bare(axes)
+    figure, every = _grid(len(panels), 4.1)
+    for axes, panel in zip(every, panels):
+        _curve(axes, outcome, panel)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8, frameon=False)
     return figure
+
+
+def _curve(axes, outcome: Outcome, panel: Measure | str) -> None:
+    """A measure after each evaluated epoch, or "loss" over the logged steps: a line for each arm."""
+    loss, colour = panel == "loss", colours(outcome)
+    start = None if loss or not outcome.start else outcome.start[0].value(panel)
+    for arm, results in outcome.arms.items():
+        lines = [_smooth(one.losses) if loss else _history(one, panel, start) for one in results.values()]
+        lines = [line for line in lines if line[0]]
+        if lines:
+            means = [statistics.fmean(values) for values in zip(*(line[1] for line in lines))]
+            style = {"color": colour[arm], "label": outcome.title(arm), "marker": "" if loss else "o", "ms": 3}
+            axes.plot(lines[0][0][: len(means)], means, **style)
+    if start is not None:
+        axes.axhline(start, color=START, linestyle=":", label=START_TITLE)
+    axes.set_title("training, contrastive loss" if loss else f"{panel.title}, %", fontsize=10)
+    axes.set_xlabel("logged step" if loss else "epoch", fontsize=9)
+    _bare(axes)
 
 
 def _smooth(losses: list[float]) -> tuple[list[float], list[float]]:

@@ -83,12 +83,16 @@ class Runner:
             pool.shutdown()
 
     def _finished(self, run: plan.Run) -> bool:
-        return all(self.folder.finished(step) for step in self._steps(run))
+        files = self._files(run)
+        evaluations = (self._evaluation(run, files), self._evaluation(run, files[-1:]))
+        trained = self.folder.finished(plan.train_step(self.study, run, self.out))
+        return trained and any(self.folder.finished(step) for step in evaluations)
 
-    def _steps(self, run: plan.Run) -> tuple[Step, Step]:
-        files = [file for _, file in plan.checkpoints(self.study, run, self.out)]
-        train = plan.train_step(self.study, run, self.out)
-        return train, plan.eval_step(self.study, self.out, run.name, run.arm, files)
+    def _files(self, run: plan.Run) -> list[Path]:
+        return [file for _, file in plan.checkpoints(self.study, run, self.out)]
+
+    def _evaluation(self, run: plan.Run, files: list[Path]) -> Step:
+        return plan.eval_step(self.study, self.out, run.name, run.arm, files)
 
     def _one(self, run: plan.Run) -> None:
         """Train and evaluate; a failure is noted, unless the flags are wrong: then all of the seeds would fail."""
@@ -108,14 +112,15 @@ class Runner:
             self._gpus.put(gpu)
 
     def _train_and_evaluate(self, run: plan.Run, environment: dict[str, str]) -> None:
-        train, evaluate = self._steps(run)
-        files = [file for _, file in plan.checkpoints(self.study, run, self.out)]
+        train, files = plan.train_step(self.study, run, self.out), self._files(run)
         start = time.monotonic()
-        if not self.folder.finished(train) or not all(file.exists() for file in files):
+        if not self.folder.finished(train) or not files[-1].exists():
             self._say(f"$ {train.shown}")
             self.folder.run(train, self._count_epochs, environment)
         trained = time.monotonic() - start
-        self.folder.run(evaluate, environment=environment)
+        # another evaluation set for a run whose checkpoints between are gone: its last one is evaluated
+        files = files if all(file.exists() for file in files) else files[-1:]
+        self.folder.run(self._evaluation(run, files), environment=environment)
         unwanted = {"all": [], "last": files[:-1], "none": files}[self.keep]
         for file in unwanted:
             file.unlink()

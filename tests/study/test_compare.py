@@ -193,6 +193,23 @@ def test_tables_and_report(study, out):
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_many_sets_stand_in_rows(study, out):
+    import dataclasses
+
+    from sclip_plugin.study import plots
+
+    evaluation = dataclasses.replace(study.evaluation, zeroshot={name: "" for name in "stuv"})
+    write_run(out, "plain-0", 0.1, 0)
+    found = report.outcome(study, out, {}, 1.0)
+    result = found.arms["plain"][0]
+    result.metrics |= {name: result.metrics["s"] for name in "tuv"}
+    found.study = dataclasses.replace(study, evaluation=evaluation)
+    figure = plots.overview(found)  # four accuracies, one retrieval, retrieval against classification
+    assert len(figure.axes) == 6
+    assert figure.get_figwidth() < 15
+    assert figure.axes[-1].get_xlabel() == "mean accuracy of 4 sets, %"
+
+
 def test_one_seed_has_no_interval_and_claims_nothing(study, out):
     write_run(out, "plain-0", 0.1, 0)
     write_run(out, "better-0", 0.9, 1)

@@ -10,10 +10,11 @@ import pytest
 from conftest import write_classification_set, write_retrieval_set
 
 from sclip_plugin import cli
+from sclip_plugin.atomic import write_atomic
 from sclip_plugin.errors import UsageError
 from sclip_plugin.study import check, plan, spec
 from sclip_plugin.study.runner import Runner
-from sclip_plugin.study.steps import StepFailed
+from sclip_plugin.study.steps import Folder, StepFailed, _description
 
 TEXT = """
 baseline = "plain"
@@ -127,6 +128,43 @@ def test_a_failed_run_is_noted_and_the_others_go_on(file, tmp_path, monkeypatch)
     assert runner.failed == {"plain-0": "no luck", "plain-1": "no luck"}
     assert sorted(name for name, _ in done) == ["full-0", "full-1", "plain-0", "plain-1"]
     assert {environment["CUDA_VISIBLE_DEVICES"] for _, environment in done} == {"4", "7"}
+
+
+def pretend(monkeypatch):
+    """Steps write their products without running; returns their names."""
+    done = []
+
+    def run(self, step, each_line=None, environment=None):
+        done.append(step.name)
+        for product in step.products:
+            if step.name.startswith("train"):
+                for epoch in (2, 3):
+                    write_atomic(product / "checkpoints" / f"epoch_{epoch}.pt", "x")
+            else:
+                write_atomic(product, "{}")
+        write_atomic(self.marker(step), json.dumps(_description(step)))
+
+    monkeypatch.setattr(Folder, "run", run)
+    monkeypatch.setattr(check, "check_arms", lambda study, out: None)
+    return done
+
+
+@pytest.mark.parametrize("keep", ["last", "none", "all"])
+def test_another_evaluation_set_needs_no_training(file, tmp_path, monkeypatch, keep):
+    done = pretend(monkeypatch)
+    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", keep=keep).run()
+    assert done == ["train-plain-4", "eval-plain-4", "train-full-4", "eval-full-4"]
+    done.clear()
+    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", keep=keep).run()
+    assert done == []
+    file.write_text(file.read_text().replace("things = ", "other = "))
+    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", keep=keep).run()
+    assert done == (["train-plain-4"] * (keep == "none") + ["eval-plain-4"] + ["train-full-4"] * (keep == "none")) + [
+        "eval-full-4"
+    ]
+    done.clear()
+    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", keep=keep).run()
+    assert done == []
 
 
 def test_wrong_flags_end_the_study(file, tmp_path, monkeypatch):
