@@ -198,11 +198,11 @@ def test_many_sets_stand_in_rows(study, out):
 
     from sclip_plugin.study import plots
 
-    evaluation = dataclasses.replace(study.evaluation, zeroshot={name: "" for name in "stuv"})
+    evaluation = dataclasses.replace(study.evaluation, zeroshot=dict.fromkeys("stuv", ""))
     write_run(out, "plain-0", 0.1, 0)
     found = report.outcome(study, out, {}, 1.0)
     result = found.arms["plain"][0]
-    result.metrics |= {name: result.metrics["s"] for name in "tuv"}
+    result.metrics |= dict.fromkeys("tuv", result.metrics["s"])
     found.study = dataclasses.replace(study, evaluation=evaluation)
     figure = plots.overview(found)  # four accuracies, one retrieval, retrieval against classification
     assert len(figure.axes) == 6
