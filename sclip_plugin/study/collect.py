@@ -14,6 +14,7 @@ from sclip_plugin.study.spec import Study
 
 RECALLS = tuple(f"{way}_retrieval_recall@{k}" for way in ("image", "text") for k in (1, 5, 10))
 MEAN_RECALL = "mean_recall"  # of the six above: the figure that retrieval is compared by
+PANEL = "sclip/panel"
 _LOSS = re.compile(r"Train Epoch: .*?Contrastive_loss: ([\d.eE+-]+|nan|inf)")
 
 
@@ -40,7 +41,8 @@ class RunResult:
     """One run, or the start model.
 
     metrics: {dataset: {metric: value in percent}} of the last checkpoint. history: (epoch, metrics) of each that was
-    evaluated. losses: training's contrastive loss at each logged step. warnings: what the plugin warned of.
+    evaluated. losses: training's contrastive loss at each logged step. warnings: what the plugin warned of. inside: the
+    diagnostics at its end. panel: its last image panel, PNG.
     """
 
     name: str
@@ -49,6 +51,7 @@ class RunResult:
     losses: list[float] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     inside: dict[str, float] = field(default_factory=dict)
+    panel: bytes | None = None
     images: dict[str, int] = field(default_factory=dict)
     ranks_file: Path | None = None
     ranks_prefix: str = ""
@@ -95,7 +98,7 @@ def read(study: Study, out: Path, name: str) -> RunResult | None:
     if folder.is_dir():
         result.history = [(_epoch(checkpoint), table) for checkpoint, table in history.items()]
         result.losses, result.warnings = read_log(folder / "out.log")
-        result.inside = read_diagnostics(folder / "tensorboard")
+        result.inside, result.panel = read_diagnostics(folder / "tensorboard")
     return result
 
 
@@ -123,10 +126,10 @@ def read_log(path: Path) -> tuple[list[float], list[str]]:
     return losses, warnings
 
 
-def read_diagnostics(folder: Path) -> dict[str, float]:
-    """The plugin's diagnostics in a run's TensorBoard files: the mean over the last quarter of what was logged."""
+def read_diagnostics(folder: Path) -> tuple[dict[str, float], bytes | None]:
+    """A run's TensorBoard files: diagnostics, as means over the last quarter of what was logged, and the last panel."""
     if not folder.is_dir():
-        return {}
+        return {}, None
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 1})
@@ -136,4 +139,5 @@ def read_diagnostics(folder: Path) -> dict[str, float]:
         if tag.startswith("sclip/"):
             values = [event.value for event in events.Scalars(tag)]
             found[tag.removeprefix("sclip/")] = statistics.fmean(values[-max(1, len(values) // 4) :])
-    return found
+    panels = events.Images(PANEL) if PANEL in events.Tags()["images"] else []
+    return found, panels[-1].encoded_image_string if panels else None

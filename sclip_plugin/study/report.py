@@ -1,5 +1,6 @@
 """A study's report: one HTML file that needs no other, a picture, and the tables as text."""
 
+import base64
 import html
 import re
 import statistics
@@ -19,7 +20,7 @@ h1 { font-size: 1.5em; margin-bottom: .2em } h2 { font-size: 1.15em; margin: 2em
 table { border-collapse: collapse; font-size: .92em } td, th { padding: .25em .9em .25em 0; text-align: left }
 thead th { border-bottom: 1px solid #999; font-weight: 600 } tbody tr:nth-child(even) { background: #f6f6f4 }
 td:not(:first-child) { font-variant-numeric: tabular-nums } .about, .note { color: #555; max-width: 60em }
-svg { max-width: 100%; height: auto } pre, code { font-size: .86em }
+svg, img { max-width: 100%; height: auto } pre, code { font-size: .86em }
 pre { background: #f6f6f4; padding: .8em; overflow-x: auto }
 summary { cursor: pointer } ul { padding-left: 1.2em }
 """
@@ -75,7 +76,7 @@ def page(found: Outcome, out: Path, picture) -> str:
         parts += [_table(tables.difference_table(found)), f"<p class=note>{HOW_TO_READ}</p>"]
     if figure := plots.curves(found):
         parts += ["<h2>Learning curves</h2>", plots.svg(figure), f"<p class=note>{LOSS_NOTE}</p>"]
-    parts += [*_inside(found), *_warnings(found), _details(found), _commands(found, out)]
+    parts += [*_inside(found), *_panels(found), *_warnings(found), _details(found), _commands(found, out)]
     if found.failed:
         parts += ["<h2>Failed runs</h2>", _list([f"- {name}: {text}" for name, text in found.failed.items()])]
     parts.append(f"<p class=note>sclip-plugin {__version__}; {_versions()}</p>")
@@ -131,6 +132,18 @@ def _mean(values: list[float], percent: bool) -> str:
     if not values:
         return "–"
     return f"{100 * statistics.fmean(values):.0f}" if percent else f"{statistics.fmean(values):.3g}"
+
+
+def _panels(found: Outcome) -> list[str]:
+    """The last image panel of each arm's first run."""
+    parts = []
+    for arm, results in found.arms.items():
+        panel = next((result.panel for result in results.values() if result.panel), None)
+        if panel:
+            source = f"data:image/png;base64,{base64.b64encode(panel).decode()}"
+            summary = f"<summary>{_text(found.title(arm))}</summary>"
+            parts.append(f"<details{'' if parts else ' open'}>{summary}<img src='{source}' alt=''></details>")
+    return ["<h2>What unpaired images were taken for</h2>", *parts] if parts else []
 
 
 def _warnings(found: Outcome) -> list[str]:
