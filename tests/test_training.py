@@ -140,6 +140,7 @@ def test_skipped_samples_are_counted_and_training_goes_on(tiny_model, tmp_path):
         assert re.search(rf"skipped samples: .*{reason} × \d", run.stdout), reason
     assert re.search(r"unpaired: (unreadable|missing from) shard × \d", run.stdout)
     assert "100% of the captions read hold none of the keywords" in run.stdout
+    assert "100% of the unpaired images have no candidate keyword" in run.stdout  # after five logged steps
 
 
 @pytest.mark.parametrize("workers", [0, 2])
