@@ -51,7 +51,7 @@ class Recorder:
             return
         found["contrastive_loss"] = seen.losses["contrastive_loss"].detach().float()
         values = dict(zip(found, torch.stack(list(found.values())).tolist()))
-        for warning in self.signs.after_step(values, plan.shape[1]):
+        for warning in self.signs.after_step(values, plan.shape[1], plan.shape[0] * self.world_size):
             logging.warning(f"sclip_plugin: {warning}")
         shown = {name: value for name, value in values.items() if name not in ("contrastive_loss", "commonest_index")}
         for sink in self.sinks:

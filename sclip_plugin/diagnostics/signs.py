@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 PATIENCE = 5  # logged steps that a sign must be seen over, on average
-COLLAPSED = 0.25  # captions_used below
+COLLAPSED = 0.25  # captions in use below this share of those that could be
+FEWEST = 8  # samples in a step that collapse can be told from
 UNIFORM = 0.95  # effective_captions above this share of the batch
 EMPTY = 0.5  # without_candidates above
 GENERIC = 0.5  # commonest_keyword above
@@ -28,16 +29,16 @@ class Signs:
         self._training: list[float] = []
         self._epochs: list[tuple[int, float, float]] = []  # epoch, training loss, validation loss
 
-    def after_step(self, values: dict[str, float], pairs: int) -> list[str]:
+    def after_step(self, values: dict[str, float], pairs: int, images: int) -> list[str]:
         """Warnings that a logged step gives reason for.
 
         Args:
             values: figures by the names of `measures`, and `contrastive_loss`.
-            pairs: captions in the plan.
+            pairs, images: captions, and unpaired images, of the whole plan.
         """
         if "contrastive_loss" in values:
             self._training.append(values["contrastive_loss"])
-        return list(self._labels(values, pairs)) + list(self._candidates(values))
+        return list(self._labels(values, pairs, images)) + list(self._candidates(values))
 
     def _lasts(self, sign: str, value: float | None) -> float | None:
         """The mean over the last logged steps once there are enough, for a sign that has not been told; else None."""
@@ -47,9 +48,10 @@ class Signs:
         seen.append(value)
         return sum(seen) / PATIENCE if len(seen) == PATIENCE else None
 
-    def _labels(self, values: dict[str, float], pairs: int) -> Iterator[str]:
+    def _labels(self, values: dict[str, float], pairs: int, images: int) -> Iterator[str]:
         used = self._lasts("collapse", values.get("captions_used"))
-        if used is not None and used < COLLAPSED:
+        reachable = min(pairs, images)  # so few images cannot use more captions
+        if used is not None and reachable >= FEWEST and used * pairs < COLLAPSED * reachable:
             self._told.add("collapse")
             advice = (
                 "--sclip-pseudo-label ot-image, which evens captions out"
@@ -89,9 +91,9 @@ class Signs:
 
     def after_validation(self, epoch: int, loss: float | None) -> list[str]:
         """Warnings that a validation gives reason for; training's loss is the mean since the one before."""
-        training, self._training = self._training, []
-        if loss is None or not training:
+        if loss is None or not self._training:
             return []
+        training, self._training = self._training, []
         self._epochs.append((epoch, sum(training) / len(training), loss))
         last = self._epochs[-RISES - 1 :]
         rising = len(last) > RISES and all(after[2] > before[2] for before, after in pairwise(last))

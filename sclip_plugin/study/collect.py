@@ -11,6 +11,7 @@ import numpy as np
 from sclip_plugin.evaluation.bootstrap import replicates
 from sclip_plugin.study import plan
 from sclip_plugin.study.spec import Study
+from sclip_plugin.study.steps import Folder
 
 RECALLS = tuple(f"{way}_retrieval_recall@{k}" for way in ("image", "text") for k in (1, 5, 10))
 MEAN_RECALL = "mean_recall"  # of the six above: the figure that retrieval is compared by
@@ -42,7 +43,7 @@ class RunResult:
 
     metrics: {dataset: {metric: value in percent}} of the last checkpoint. history: (epoch, metrics) of each that was
     evaluated. losses: training's contrastive loss at each logged step. warnings: what the plugin warned of. inside: the
-    diagnostics at its end. panel: its last image panel, PNG.
+    diagnostics at its end. panel: its last image panel, PNG. seconds: of training.
     """
 
     name: str
@@ -52,6 +53,7 @@ class RunResult:
     warnings: list[str] = field(default_factory=list)
     inside: dict[str, float] = field(default_factory=dict)
     panel: bytes | None = None
+    seconds: float | None = None
     images: dict[str, int] = field(default_factory=dict)
     ranks_file: Path | None = None
     ranks_prefix: str = ""
@@ -98,6 +100,7 @@ def read(study: Study, out: Path, name: str) -> RunResult | None:
     if folder.is_dir():
         result.history = [(_epoch(checkpoint), table) for checkpoint, table in history.items()]
         result.losses, result.warnings = read_log(folder / "out.log")
+        result.seconds = Folder(out).seconds(f"train-{name}")
         result.inside, result.panel = read_diagnostics(folder / "tensorboard")
     return result
 

@@ -10,7 +10,6 @@ Interrupted or killed and run again, it keeps what is finished and gives the sam
 """
 
 import os
-import time
 from pathlib import Path
 
 from sclip_plugin.errors import DataError, UsageError
@@ -61,10 +60,9 @@ def run_study(study, out: Path, *, jobs: int = 1, gpus: tuple[str, ...] = (), ke
     from sclip_plugin.study.runner import Runner
 
     runner = Runner(study, out, jobs, gpus, keep)
-    start = time.monotonic()
     if train:
         runner.run()
-    outcome = report.outcome(study, out, runner.failed, time.monotonic() - start)
+    outcome = report.outcome(study, out, runner.failed)
     if not any(outcome.arms.values()):
         raise DataError(f"{out}: no run is finished" + "".join(f"; {text}" for text in runner.failed.values()))
     print(f"\n{report.write(outcome, out)}", end="")

@@ -46,7 +46,7 @@ LOSS_NOTE = (
 )
 
 
-def outcome(study: Study, out: Path, failed: dict[str, str], seconds: float) -> Outcome:
+def outcome(study: Study, out: Path, failed: dict[str, str]) -> Outcome:
     """Read what is finished."""
     names = [step.name.removeprefix("eval-") for step in start_steps(study, out).values()]
     start = [found for name in names if (found := collect.read(study, out, name))]
@@ -54,7 +54,7 @@ def outcome(study: Study, out: Path, failed: dict[str, str], seconds: float) -> 
     for run in plan.runs(study):
         if found := collect.read(study, out, run.name):
             arms[run.arm.name][run.seed] = found
-    return Outcome(study, start, arms, tables.differences(study, arms), failed, seconds)
+    return Outcome(study, start, arms, tables.differences(study, arms), failed)
 
 
 def write(found: Outcome, out: Path) -> str:
@@ -157,14 +157,17 @@ def _warnings(found: Outcome) -> list[str]:
 
 
 def _details(found: Outcome) -> str:
-    """Every metric of every arm, means over seeds."""
+    """Every metric of every arm and how long its training took, means over seeds."""
     rows: list[list[str]] = []
     names = [(dataset, metric) for dataset, table in _all(found)[0].metrics.items() for metric in table]
     for arm, results in [("", dict(enumerate(found.start[:1]))), *found.arms.items()]:
         if results:
             means = [statistics.fmean(one.metrics[d][m] for one in results.values()) for d, m in names]
-            rows.append([found.title(arm) if arm else tables.START_TITLE, *(f"{mean:.1f}" for mean in means)])
+            took = [one.seconds for one in results.values() if one.seconds is not None]
+            cells = [*(f"{mean:.1f}" for mean in means), f"{statistics.fmean(took):.0f}" if took else ""]
+            rows.append([found.title(arm) if arm else tables.START_TITLE, *cells])
     titles = [f"{d} {m.replace('_retrieval_recall@', ' R@').replace('_', ' ')}" for d, m in names]
+    titles.append("training, s")
     return f"<h2>All metrics, %</h2>{_table(tables.table([['', *titles], *rows]))}"
 
 

@@ -1,7 +1,6 @@
 """Running a study: data, the start model, every arm with every seed; what is finished is kept."""
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -10,7 +9,8 @@ from queue import SimpleQueue
 
 from tqdm import tqdm
 
-from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.errors import UsageError
+from sclip_plugin.evaluation.models import WEIGHTS
 from sclip_plugin.study import check, plan
 from sclip_plugin.study.spec import Study
 from sclip_plugin.study.steps import EPOCH, USAGE, Folder, Step, StepFailed
@@ -116,6 +116,7 @@ class Runner:
         start = time.monotonic()
         if not self.folder.finished(train) or not files[-1].exists():
             self._say(f"$ {train.shown}")
+            self.folder.forget(self._evaluation(run, files))  # measures of other flags or data must not be reported
             self.folder.run(train, self._count_epochs, environment)
         trained = time.monotonic() - start
         # another evaluation set for a run whose checkpoints between are gone: its last one is evaluated
@@ -149,7 +150,7 @@ def has_weights(arm) -> bool:
     """False where training begins from random weights."""
     model = str(arm.flags["model"])
     folder = Path(model.removeprefix("local-dir:"))
-    local = model.startswith("local-dir:") and any(folder.glob("*.safetensors")) | any(folder.glob("*.bin"))
+    local = model.startswith("local-dir:") and any(any(folder.glob(pattern)) for pattern in WEIGHTS)
     return bool(arm.flags.get("pretrained")) or model.startswith("hf-hub:") or local
 
 
@@ -167,14 +168,3 @@ def _locked(folder: Path) -> Iterator[None]:
         except OSError:
             raise UsageError(f"{folder}: another process is at work on this study") from None
         yield
-
-
-def read_results(study: Study, out: Path) -> dict[str, dict]:
-    """{run's name: its evaluation} of the start model and of the runs that are finished."""
-    names = [step.name.removeprefix("eval-") for step in start_steps(study, out).values()]
-    names += [run.name for run in plan.runs(study)]
-    files = {name: plan.result_files(out, name)[0] for name in names}
-    found = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
-    if not found:
-        raise DataError(f"{out}: no results yet")
-    return found

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,19 @@ class Folder:
         marker = self.marker(step)
         if not marker.exists() or not all(product.exists() for product in step.products):
             return False
-        return json.loads(marker.read_text()) == _description(step)
+        found = json.loads(marker.read_text())
+        return {key: found.get(key) for key in ("command", "inputs")} == description(step)
+
+    def forget(self, step: Step) -> None:
+        """Remove a step's marker and what it wrote."""
+        self.marker(step).unlink(missing_ok=True)
+        for product in step.products:
+            shutil.rmtree(product) if product.is_dir() else product.unlink(missing_ok=True)
+
+    def seconds(self, name: str) -> float | None:
+        """How long the step of that name ran; None where it is not finished."""
+        marker = self.root / "done" / f"{name}.json"
+        return json.loads(marker.read_text()).get("seconds") if marker.exists() else None
 
     def run(
         self, step: Step, each_line: Callable[[str], None] = lambda line: None, environment: dict | None = None
@@ -94,10 +107,8 @@ class Folder:
         Raises:
             StepFailed: it ended with an error or without a product; the message names the log.
         """
-        self.marker(step).unlink(missing_ok=True)
-        for product in step.products:
-            shutil.rmtree(product) if product.is_dir() else product.unlink(missing_ok=True)
-        log = self.log(step)
+        self.forget(step)
+        start, log = time.monotonic(), self.log(step)
         log.parent.mkdir(parents=True, exist_ok=True)
         status = self._run(step, log, each_line, environment or {})
         if status:
@@ -106,7 +117,8 @@ class Folder:
         for product in step.products:
             if not product.exists():
                 raise StepFailed(f"`{step.shown}` ended without writing {product}; see {log}", status)
-        write_atomic(self.marker(step), json.dumps(_description(step), indent=1) + "\n")
+        done = {**description(step), "seconds": round(time.monotonic() - start, 1)}
+        write_atomic(self.marker(step), json.dumps(done, indent=1) + "\n")
 
     def stop(self) -> None:
         """End what runs, and let nothing more begin."""
@@ -144,7 +156,8 @@ class Folder:
                 self._running.discard(process)
 
 
-def _description(step: Step) -> dict:
+def description(step: Step) -> dict:
+    """What a step is known by: its words and its inputs."""
     inputs = {text: fingerprint(text) for text in step.inputs}
     return {"command": list(step.command), "inputs": {text: found for text, found in inputs.items() if found}}
 

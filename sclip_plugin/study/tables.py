@@ -22,7 +22,6 @@ class Outcome:
     arms: dict[str, dict[int, RunResult]]
     differences: list[Difference]
     failed: dict[str, str]
-    seconds: float
 
     @property
     def measures(self) -> list[Measure]:

@@ -149,8 +149,8 @@ def test_observing_changes_no_loss_and_no_gradient():
     assert all(torch.equal(a, b) for a, b in zip(*values))
 
 
-def after(signs, values, times=PATIENCE, pairs=10):
-    return [warning for _ in range(times) for warning in signs.after_step(values, pairs)]
+def after(signs, values, times=PATIENCE, pairs=10, images=10):
+    return [warning for _ in range(times) for warning in signs.after_step(values, pairs, images)]
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,17 @@ def test_healthy_figures_give_no_sign():
     assert after(Signs("ot-image", ["a"], "f"), {**values, "commonest_index": 0.0}, 50) == []
 
 
+def test_few_images_do_not_count_as_collapse():
+    values = {"captions_used": 0.2}
+    assert after(Signs("hard-image"), values, 20, pairs=40, images=10) == []  # 8 of 10 reachable captions
+    assert after(Signs("hard-image"), values, 20, pairs=4, images=4) == []
+    assert len(after(Signs("hard-image"), values, 20, pairs=40, images=40)) == 1
+
+
 def run_epochs(losses):
     signs, said = Signs("ot-image"), []
     for epoch, (training, validation) in enumerate(losses, 1):
-        signs.after_step({"contrastive_loss": training}, 10)
+        signs.after_step({"contrastive_loss": training}, 10, 10)
         said += signs.after_validation(epoch, validation)
     return said
 
@@ -195,6 +202,8 @@ def test_rising_validation_loss_while_training_loss_falls():
     assert run_epochs([(3, 2.0), (2, 1.5), (1.5, 1.7), (1, 1.4), (0.5, 1.6)]) == []  # up and down
     assert run_epochs([(1, 2.0), (2, 2.5), (3, 3.0)]) == []  # training gets worse too: not this sign
     assert run_epochs([(3, None), (2, None)]) == []
+    between = run_epochs([(3, 1.5), (4, None), (1, 1.6), (0.5, 1.7)])
+    assert "training loss falls (3 to 0.5)" in between[0]
 
 
 @pytest.fixture(scope="module")

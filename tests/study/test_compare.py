@@ -133,7 +133,7 @@ def test_differences_are_paired_by_seed_and_by_image(study, out):
     for seed in study.seeds:
         write_run(out, f"plain-{seed}", 0.3, seed)
         write_run(out, f"better-{seed}", 0.8, 10 + seed)
-    found = report.outcome(study, out, {}, 1.0)
+    found = report.outcome(study, out, {})
     assert [one.measure.title for one in found.differences] == ["s: accuracy", "r: mean R@1,5,10"]
     one = found.differences[0]
     accuracy, _ = collect.measures(study)
@@ -171,7 +171,7 @@ def test_tables_and_report(study, out):
     for seed in study.seeds:
         write_run(out, f"plain-{seed}", 0.3, seed)
         write_run(out, f"better-{seed}", 0.8, 10 + seed)
-    found = report.outcome(study, out, {"failed-0": "`python` ended with status 1: bad <luck>"}, 1.0)
+    found = report.outcome(study, out, {"failed-0": "`python` ended with status 1: bad <luck>"})
     text = report.write(found, out)
     assert text == (out / "table.md").read_text()
     lines = text.splitlines()
@@ -200,7 +200,7 @@ def test_many_sets_stand_in_rows(study, out):
 
     evaluation = dataclasses.replace(study.evaluation, zeroshot=dict.fromkeys("stuv", ""))
     write_run(out, "plain-0", 0.1, 0)
-    found = report.outcome(study, out, {}, 1.0)
+    found = report.outcome(study, out, {})
     result = found.arms["plain"][0]
     result.metrics |= dict.fromkeys("tuv", result.metrics["s"])
     found.study = dataclasses.replace(study, evaluation=evaluation)
@@ -213,7 +213,7 @@ def test_many_sets_stand_in_rows(study, out):
 def test_one_seed_has_no_interval_and_claims_nothing(study, out):
     write_run(out, "plain-0", 0.1, 0)
     write_run(out, "better-0", 0.9, 1)
-    found = report.outcome(study, out, {}, 1.0)
+    found = report.outcome(study, out, {})
     assert "| –" in tables.difference_table(found)
     assert tables.reading(found).startswith("- No difference whose intervals")
 

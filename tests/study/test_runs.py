@@ -14,7 +14,7 @@ from sclip_plugin.atomic import write_atomic
 from sclip_plugin.errors import UsageError
 from sclip_plugin.study import check, plan, spec
 from sclip_plugin.study.runner import Runner
-from sclip_plugin.study.steps import Folder, StepFailed, _description
+from sclip_plugin.study.steps import Folder, StepFailed, description
 
 TEXT = """
 baseline = "plain"
@@ -142,7 +142,7 @@ def pretend(monkeypatch):
                     write_atomic(product / "checkpoints" / f"epoch_{epoch}.pt", "x")
             else:
                 write_atomic(product, "{}")
-        write_atomic(self.marker(step), json.dumps(_description(step)))
+        write_atomic(self.marker(step), json.dumps(description(step)))
 
     monkeypatch.setattr(Folder, "run", run)
     monkeypatch.setattr(check, "check_arms", lambda study, out: None)
@@ -165,6 +165,23 @@ def test_another_evaluation_set_needs_no_training(file, tmp_path, monkeypatch, k
     done.clear()
     Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", keep=keep).run()
     assert done == []
+
+
+def test_measures_of_other_flags_are_not_reported(file, tmp_path, monkeypatch):
+    pretend(monkeypatch)
+    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o").run()
+    result = tmp_path / "o" / "results" / "plain-4.json"
+    assert result.exists()
+
+    def fail(self, step, each_line=None, environment=None):
+        raise StepFailed("no luck", 1)
+
+    monkeypatch.setattr(Folder, "run", fail)
+    file.write_text(file.read_text().replace("lr = 1e-3", "lr = 1e-2"))
+    runner = Runner(spec.load(file, tmp_path / "o"), tmp_path / "o")
+    runner.run()
+    assert set(runner.failed) == {"plain-4", "full-4"}
+    assert not result.exists()
 
 
 def test_wrong_flags_end_the_study(file, tmp_path, monkeypatch):
