@@ -89,10 +89,11 @@ def scatter(axes, outcome: Outcome, across: list[Measure], up: list[Measure]) ->
     def point(result) -> tuple[float, float]:
         return tuple(statistics.fmean(result.value(one) for one in some) for some in (across, up))
 
+    named: list[tuple[str, tuple[float, float]]] = []
     if outcome.start:
         place = point(outcome.start[0])
         axes.plot(*place, "D", color=START, markersize=7)
-        axes.annotate(START_TITLE, place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        named.append((START_TITLE, place))
     for arm, results in outcome.arms.items():
         if not results:
             continue
@@ -100,12 +101,23 @@ def scatter(axes, outcome: Outcome, across: list[Measure], up: list[Measure]) ->
         axes.plot(*zip(*points), ".", color=colour[arm], alpha=0.5, markersize=5)
         place = [statistics.fmean(values) for values in zip(*points)]
         axes.plot(*place, "o", color=colour[arm], markersize=8)
-        axes.annotate(outcome.title(arm), place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        named.append((outcome.title(arm), tuple(place)))
     axes.margins(0.18)
+    _annotate(axes, named)
     for some, label, mean in ((across, axes.set_xlabel, "mean accuracy"), (up, axes.set_ylabel, "mean of R@1,5,10")):
         label(f"{some[0].title if len(some) == 1 else f'{mean} of {len(some)} sets'}, %", fontsize=9)
     axes.set_title("retrieval against classification", fontsize=10)
     _bare(axes)
+
+
+def _annotate(axes, named: list[tuple[str, tuple[float, float]]]) -> None:
+    """Names beside their points; one that would lie on another goes below its point."""
+    low, high = axes.get_ylim()
+    above = None
+    for name, place in sorted(named, key=lambda one: -one[1][1]):
+        close = above is not None and above - place[1] < 0.05 * (high - low)
+        axes.annotate(name, place, xytext=(5, -11 if close else 4), textcoords="offset points", fontsize=8)
+        above = None if close else place[1]
 
 
 def curves(outcome: Outcome) -> Figure | None:
