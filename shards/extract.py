@@ -144,8 +144,8 @@ def _rank(args, style: Style, spool, total: int) -> list[str]:
     wanted = SPARE * args.top
     if args.method != "embedding":
         return METHODS[args.method](_lines(spool, total, "ranking"), wanted, style)
-    from sclip_plugin.evaluation.command import load_model
     from sclip_plugin.evaluation.features import Encoder
+    from sclip_plugin.evaluation.models import load_model
     from sclip_plugin.shards.embedding import embedding_keywords
 
     model, _, tokenizer = load_model(args.model, args.pretrained, args.device, "fp32")

@@ -70,7 +70,7 @@ class TrainPlugin:
 
         from sclip_plugin import host
 
-        loader = self.run.build_loader(preprocess_fns[0], tokenizer)
+        loader = self.run.build_loader(preprocess_fns[0], tokenizer, preprocess_fns[1])
         self.run.announce(host.route or host.PATCHED)
         sets = self.run.evaluation_sets(preprocess_fns[1], tokenizer)
         others = types.SimpleNamespace(**{**vars(args), "train_data": None})
@@ -89,10 +89,12 @@ class TrainPlugin:
     def train_one_epoch(
         self, stock, model, data, loss, epoch, optimizer, scaler, scheduler, dist_model, args, tb_writer=None
     ):
-        """The host's loop, then the counts of what was read."""
+        """The host's loop, observed; then the counts of what was read, and the image panel."""
+        self.run.start_of_epoch(epoch, tb_writer)
         with _one_line_errors():
             stock(model, data, loss, epoch, optimizer, scaler, scheduler, dist_model, args, tb_writer=tb_writer)
         self.run.end_of_epoch(data["train"].dataloader)
+        self.run.show_panel(model, epoch + 1)
 
     def evaluate(self, stock, model, data, epoch, args, tb_writer=None, tokenizer=None) -> dict:
         """The host's evaluation on its own data, then the plugin's on the first rank, reported in the same places."""
@@ -105,6 +107,7 @@ class TrainPlugin:
                     found = self.run.evaluate(sets, model, epoch)
                 _report(found, epoch, args, tb_writer)
                 metrics.update(found)
+            self.run.validated(metrics, epoch)
         return metrics
 
 
