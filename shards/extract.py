@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from sclip_plugin.atomic import write_atomic
 from sclip_plugin.data.shardlist import expand, is_local
-from sclip_plugin.data.tarstream import split_key
+from sclip_plugin.data.tarstream import StrictTarInfo, split_key
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.keywords import Vocabulary, words
 from sclip_plugin.shards.candidates import METHODS, Style, languages, stop_words
@@ -197,10 +197,10 @@ def read_captions(url: str) -> Iterator[str]:
 
 def _open(url: str) -> tarfile.TarFile:
     if is_local(url):
-        return tarfile.open(url)
+        return tarfile.open(url, tarinfo=StrictTarInfo)
     from webdataset.gopen import gopen
 
-    return tarfile.open(fileobj=gopen(url), mode="r|*")
+    return tarfile.open(fileobj=gopen(url), mode="r|*", tarinfo=StrictTarInfo)
 
 
 def _captions(found: dict[str, bytes]) -> list[str]:

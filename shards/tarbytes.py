@@ -4,6 +4,8 @@ reading them to the end."""
 import tarfile
 from collections.abc import Iterator
 
+from sclip_plugin.data.tarstream import StrictTarInfo
+
 _RECORD = 512
 _NAME, _SIZE, _CHECKSUM = slice(0, 100), slice(124, 136), slice(148, 156)
 _BLANK = bytearray(tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT))
@@ -31,13 +33,9 @@ def members(path: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """(tar, member) of each member of an uncompressed tar, in order.
 
     Raises:
-        tarfile.TarError, OSError, EOFError: no tar, a compressed one, or one that is damaged or ends early. `tarfile`
-            alone takes a damaged header for the end.
+        tarfile.TarError, OSError, EOFError: no tar, a compressed one, or one that is damaged or ends early.
     """
-    with tarfile.open(path, "r:") as tar:
+    with tarfile.open(path, "r:", tarinfo=StrictTarInfo) as tar:
         for one in tar:
             tar.members = []  # tarfile keeps every header otherwise
             yield tar, one
-        tar.fileobj.seek(tar.offset)
-        if any(tar.fileobj.read(_RECORD)):
-            raise tarfile.ReadError(f"damaged after byte {tar.offset}")

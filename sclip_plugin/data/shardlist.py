@@ -121,11 +121,11 @@ def _read_sizes(folder: str, flag: str) -> dict:
 
 def count_headers(path: str) -> int:
     """Samples (runs of members with one key) in a local tar, read from its headers; what is readable of a bad one."""
-    from sclip_plugin.data.tarstream import split_key
+    from sclip_plugin.data.tarstream import StrictTarInfo, split_key
 
     count, last = 0, None
     try:
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, tarinfo=StrictTarInfo) as tar:
             for member in tar:
                 tar.members = []  # tarfile keeps every header otherwise
                 key = split_key(member.name)[0] if member.isfile() else None

@@ -10,6 +10,20 @@ from sclip_plugin.data.shardlist import is_local
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")  # what open_clip decodes
 
 
+class StrictTarInfo(tarfile.TarInfo):
+    """For `tarfile.open(…, tarinfo=StrictTarInfo)`: a damaged or cut header inside a tar is an error.
+
+    By itself tarfile takes it for the end of the archive, and what follows is lost without a word.
+    """
+
+    @classmethod
+    def fromtarfile(cls, tar):
+        try:
+            return super().fromtarfile(tar)
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+            raise tarfile.ReadError(f"{error} at byte {tar.offset}") from None
+
+
 def split_key(name: str) -> tuple[str | None, str]:
     """("folder/key", "suffix") of a member name: split at the first dot of the base name, suffix lower-cased."""
     folder, base = os.path.split(name)
@@ -47,12 +61,12 @@ class _open:
     def __enter__(self) -> tarfile.TarFile:
         if is_local(self.url):
             self.stream = None
-            self.tar = tarfile.open(self.url)
+            self.tar = tarfile.open(self.url, tarinfo=StrictTarInfo)
         else:
             from webdataset.gopen import gopen
 
             self.stream = gopen(self.url)
-            self.tar = tarfile.open(fileobj=self.stream, mode="r|*")
+            self.tar = tarfile.open(fileobj=self.stream, mode="r|*", tarinfo=StrictTarInfo)
         return self.tar
 
     def __exit__(self, *exc) -> None:
