@@ -81,8 +81,10 @@ class Run:
     def build_loader(self, transform, tokenizer):
         """The mixed training loader of this rank."""
         from sclip_plugin.data.mixed import MixedLoader
+        from sclip_plugin.data.stream import draft_side
 
         config = self.config
+        config.draft = draft_side(transform) if self.args.sclip_draft_jpeg else None
         config.rank, config.world_size = self.args.rank, self.args.world_size
         return MixedLoader(
             config,

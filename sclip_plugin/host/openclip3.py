@@ -144,7 +144,8 @@ def _patch_data(data) -> None:
             return original(args, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
         from sclip_plugin import host
 
-        loader = _run.build_loader(preprocess_fns[0], tokenizer)
+        with _one_line_errors():
+            loader = _run.build_loader(preprocess_fns[0], tokenizer)
         _run.announce(host.route)
         sets = _run.evaluation_sets(preprocess_fns[1], tokenizer)
         others = types.SimpleNamespace(**{**vars(args), "train_data": None})
