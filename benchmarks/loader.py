@@ -20,7 +20,7 @@ import torch
 from open_clip.transform import image_transform
 from open_clip_train.data import get_wds_dataset
 from photos import WORDS, caption, write_set
-from timing import machine, medians, write_json
+from timing import clock_for, machine, medians, write_json
 
 from sclip_plugin.data.mixed import MixedConfig, MixedLoader, Source
 from sclip_plugin.data.shardlist import count_samples, expand
@@ -69,7 +69,9 @@ def keyword_seconds(batches: int = 20, batch: int = 64) -> float:
     """Seconds that keyword matching takes for one sample."""
     vocabulary = Vocabulary(WORDS + [f"keyword {number}" for number in range(200 - len(WORDS))])
     captions = [caption(seed) for seed in range(batch)]
-    matching = medians({"matching": lambda: [vocabulary.indices(text) for text in captions]}, batches)
+    matching = medians(
+        {"matching": lambda: [vocabulary.indices(text) for text in captions]}, batches, clock=clock_for(1)
+    )
     return matching["matching"] / batch
 
 
@@ -83,7 +85,7 @@ def measure(arguments: argparse.Namespace, folder: Path, workers: int) -> dict:
     if arguments.draft:
         drafts = mixed_loader(folder, transform, tokenizer, arguments.batch, workers, draft_side(transform))
         epochs["drafts"] = Epoch(drafts, drafts.shared_epoch)
-    seconds = medians(epochs, arguments.repeats)
+    seconds = medians(epochs, arguments.repeats, clock=clock_for(1 + workers))
     rates = {name: epoch.images / seconds[name] for name, epoch in epochs.items()}
     row = {"workers": workers, "size": list(arguments.size), "crop": arguments.crop, "repeats": arguments.repeats}
     row |= {f"{name}_images_per_second": rate for name, rate in rates.items()}

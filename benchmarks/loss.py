@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from naive import naive_loss
 from open_clip.loss import ClipLoss
-from timing import machine, medians, write_json
+from timing import clock_for, machine, medians, write_json
 
 from sclip_plugin import SClipLoss
 
@@ -81,7 +81,7 @@ def measure(B: int, U: int, K: int, D: int, repeats: int, pseudo_label: str) -> 
     if pseudo_label == "ot-image":
         torch.testing.assert_close(naive_loss(**inputs), ours(**inputs), rtol=1e-4, atol=1e-4)
         functions["naive"] = step(naive_loss, inputs)
-    seconds = medians(functions, repeats, warmup=3)
+    seconds = medians(functions, repeats, warmup=3, clock=clock_for(1))
     row = {"B": B, "U": U, "K": K, "D": D, "repeats": repeats, "pseudo_label": pseudo_label}
     row |= {f"{name}_ms": 1e3 * value for name, value in seconds.items()}
     row |= {f"ours_over_{name}": seconds["ours"] / seconds[name] for name in ("stock", "floor")}
