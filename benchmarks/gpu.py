@@ -6,8 +6,8 @@
 Loss: features of width D in bfloat16, B = U pairs and images, forward + backward. Step: the model in autocast bfloat16
 with AdamW, ours on B + U images, B captions and K keywords, stock on the same images and captions with ClipLoss on the
 first B. Our loss and step run once under `torch.cuda.set_sync_debug_mode("error")` before anything is timed. Compiled
-means `torch.compile`, the loss alone with `fullgraph=True`; the loss is captured as a CUDA graph too. Our towers are the
-step without loss and optimizer.
+means `torch.compile`, the loss alone with `fullgraph=True`; the loss is captured as a CUDA graph too. Our towers are
+the step without loss and optimizer.
 """
 
 import argparse

@@ -33,11 +33,9 @@ def measure_matching(count: int, repeats: int, captions: int = 200) -> dict:
 
     assert search() == [vocabulary.indices(text) for text in texts]
     functions = {"ours": lambda: [vocabulary.indices(text) for text in texts], "searches": search}
-    microseconds = {
-        name: 1e6 * value / captions for name, value in medians(functions, repeats, clock=clock_for(1)).items()
-    }
-    row = {"K": count} | {f"{name}_us": value for name, value in microseconds.items()}
-    return row | {"ratio": microseconds["searches"] / microseconds["ours"]}
+    seconds = medians(functions, repeats, clock=clock_for(1))
+    row = {"K": count} | {f"{name}_us": 1e6 * value / captions for name, value in seconds.items()}
+    return row | {"ratio": seconds["searches"] / seconds["ours"]}
 
 
 def measure_encoding(arguments: argparse.Namespace) -> dict:

@@ -69,10 +69,8 @@ def keyword_seconds(batches: int = 20, batch: int = 64) -> float:
     """Seconds that keyword matching takes for one sample."""
     vocabulary = Vocabulary(WORDS + [f"keyword {number}" for number in range(200 - len(WORDS))])
     captions = [caption(seed) for seed in range(batch)]
-    matching = medians(
-        {"matching": lambda: [vocabulary.indices(text) for text in captions]}, batches, clock=clock_for(1)
-    )
-    return matching["matching"] / batch
+    functions = {"matching": lambda: [vocabulary.indices(text) for text in captions]}
+    return medians(functions, batches, clock=clock_for(1))["matching"] / batch
 
 
 def measure(arguments: argparse.Namespace, folder: Path, workers: int) -> dict:

@@ -111,7 +111,7 @@ def main() -> None:
     rows = measure(arguments)
     for row in rows:
         print(
-            f"{row['model']} B={row['pairs']} U={row['unpaired']} K={row['keywords']} of {row['keyword_length']} tokens: "
+            f"{row['model']} B={row['pairs']} U={row['unpaired']} K={row['keywords']}: "
             f"seconds stock {row['stock_seconds']:.2f}, ours {row['sclip_seconds']:.2f}, ratio {row['ratio']:.3f}; "
             f"GFLOP stock {row['stock_gflops']:.0f}, ours {row['sclip_gflops']:.0f}, ratio {row['flop_ratio']:.3f}; "
             f"measured ratio / FLOP ratio {row['quotient']:.3f}"
