@@ -5,6 +5,7 @@ is its one-line help. Errors derived from `SClipError` are printed in one line; 
 """
 
 import argparse
+import os
 import sys
 from importlib import import_module
 
@@ -13,16 +14,31 @@ from sclip_plugin.errors import SClipError, UsageError
 
 COMMANDS = {
     "convert": ("sclip_plugin.shards.convert", "captions and images -> paired/, unpaired/, val/ shards"),
+    "split": ("sclip_plugin.shards.resplit", "shards -> shards with another share of pairs, without decoding"),
+    "verify": ("sclip_plugin.shards.verify", "decode every image of shards; check keys, captions, counts and hashes"),
     "keywords": ("sclip_plugin.shards.extract", "captions of paired shards -> keyword file"),
     "eval": ("sclip_plugin.evaluation.command", "zero-shot classification and retrieval of a checkpoint"),
+    "study": ("sclip_plugin.study.command", "arms × seeds: trained, evaluated, compared, with a report"),
+    "inspect": ("sclip_plugin.inspection.command", "a picture of unpaired images with their pseudo-captions"),
+    "wiseft": ("sclip_plugin.wiseft.command", "weights between start and tuned model, against forgetting"),
     "demo": ("sclip_plugin.demo.command", "the whole way on an embedded data set"),
+    "patch": ("sclip_plugin.patches.command", "open_clip with a plugin extension point, for sites without hooks"),
     "doctor": ("sclip_plugin.doctor", "is the plugin active here, by which route, and if not, why"),
 }
 
 
 def main(argv=None) -> int:
     """Entry point of the console script. Returns 0 (done), 1 (the data or the run failed) or 2 (wrong usage)."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        args = _parse(sys.argv[1:] if argv is None else list(argv))
+        return _run(args)
+    except BrokenPipeError:  # the reader of our output (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments; only the module of the command asked for is imported."""
     parser = argparse.ArgumentParser(prog="sclip", description="Prepare data for, check and evaluate S-CLIP runs.")
     parser.add_argument("--version", action="version", version=f"sclip-plugin {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -37,12 +53,22 @@ def main(argv=None) -> int:
         )
         command.add_arguments(sub)
         sub.set_defaults(run=command.run)
-    args = parser.parse_args(argv)
+    args, rest = parser.parse_known_args(argv)
+    if rest and hasattr(args, "source") and not any(word.startswith("-") for word in rest):
+        args.source += rest  # argparse takes positional words in one run only: --recipe a A --recipe b B has two
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         return args.run(args) or 0
     except UsageError as error:
         print(f"sclip {args.command}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        raise
     except (SClipError, OSError) as error:
         print(f"sclip {args.command}: {error}", file=sys.stderr)
         return 1

@@ -13,6 +13,7 @@ from sclip_plugin import host
 from sclip_plugin._version import __version__
 from sclip_plugin.autoload import DISABLE, disabled
 
+NO_ENTRY_POINT = "the entry point is not installed: pip install sclip-plugin (a source tree on PYTHONPATH has none)"
 WEBDATASET_LIMIT = (0, 2, 86)  # open_clip 3.x breaks on later ones
 
 
@@ -27,34 +28,55 @@ def run(_args) -> int:
     print(f"{'sclip-plugin':<16} {__version__}")
     found = problems()
     if not found:
-        print("active: `--loss sclip` works with open_clip_train.main, by the import hook (torch.backends entry point)")
+        route = "its own plugin extension point (patched)" if host.patched() else "the import hook (torch.backends)"
+        print(f"active: `--loss sclip` works with open_clip_train.main, by {route}")
         return 0
     for problem in found:
         print(f"problem: {problem}")
-    if host.unsupported() is None:
+    if not host.patched() and not _host_problems():
         print("the explicit route works all the same: torchrun -m sclip_plugin.main <the same arguments>")
     return 1
 
 
 def problems() -> list[str]:
     """One line for each reason why `open_clip_train.main --loss sclip` would not reach the plugin."""
-    found = [line for line in (host.unsupported(), _webdataset_problem()) if line]
+    found = _host_problems()
+    if host.patched() is None:
+        return found
+    return found + (_extension_point_problems() if host.patched() else _hook_problems())
+
+
+def _host_problems() -> list[str]:
+    lines = [host.unsupported(), _webdataset_problem(), None if _version("torch") else "torch is not installed"]
+    return [line for line in lines if line]
+
+
+def _extension_point_problems() -> list[str]:
+    if not _entry_point("open_clip_train.plugins"):
+        return [NO_ENTRY_POINT]
+    from open_clip_train.plugins import get_plugins
+
+    return [] if "sclip" in get_plugins() else ["the patched open_clip_train could not load the plugin"]
+
+
+def _hook_problems() -> list[str]:
+    found = []
     if disabled():
         found.append(f"{DISABLE}={os.environ[DISABLE]} switches the plugin off")
     torch_version = _version("torch")
-    if torch_version is None:
-        found.append("torch is not installed")
-    elif tuple(int(part) for part in torch_version.split(".")[:2]) < (2, 5):
+    if torch_version and tuple(int(part) for part in torch_version.split(".")[:2]) < (2, 5):
         found.append(f"torch {torch_version} does not load plugins by itself (that needs 2.5)")
     if os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD") == "0":
         found.append("TORCH_DEVICE_BACKEND_AUTOLOAD=0 keeps torch from loading plugins")
-    if not any(point.value.startswith("sclip_plugin.") for point in entry_points(group="torch.backends")):
-        found.append(
-            "the entry point is not installed: pip install sclip-plugin (a source tree on PYTHONPATH has none)"
-        )
-    if not found and not _hooked():
+    if not _entry_point("torch.backends"):
+        found.append(NO_ENTRY_POINT)
+    if not found and not _host_problems() and not _hooked():
         found.append("open_clip_train was imported, but its parser is not the plugin's")
     return found
+
+
+def _entry_point(group: str) -> bool:
+    return any(point.value.startswith("sclip_plugin.") for point in entry_points(group=group))
 
 
 def _version(name: str) -> str | None:

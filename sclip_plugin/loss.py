@@ -8,6 +8,7 @@ The loss knows tensors only: no loader, no model, no command line.
 """
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -34,6 +35,17 @@ class _View(NamedTuple):
     all_texts: Tensor  # columns, (W·B, D)
     all_queries: Tensor  # columns, (W·U, D)
     first: int  # column of the first row's own pair
+
+
+class Observation(NamedTuple):
+    """What an observer sees of a step; all of it still attached to the step's graph."""
+
+    plan: Tensor  # P, (u, W·B)
+    queries: Tensor  # the plan's rows, (u, D)
+    keywords: Tensor | None  # G, (K, D)
+    candidates: Tensor | None  # A, (W·B, K)
+    scale: Tensor
+    losses: dict[str, Tensor]
 
 
 class SClipLoss(ClipLoss):
@@ -96,6 +108,7 @@ class SClipLoss(ClipLoss):
         self.keyword_weight = keyword_weight
         self.keyword_targets = keyword_targets
         self.detach_targets = detach_targets
+        self.observer: Callable[[Observation], None] | None = None  # called with each step's tensors, for diagnostics
 
     def forward(
         self,
@@ -134,11 +147,14 @@ class SClipLoss(ClipLoss):
         with nullcontext() if not self.detach_targets else torch.no_grad():
             plan = self._plan(view, logit_scale)
         losses["caption_loss"] = self.caption_weight * soft_cross_entropy(caption_logits, plan)
+        keywords = candidates = None
         if keyword_features is not None or keyword_candidates is not None:
             keywords, candidates = self._keywords(keyword_features, keyword_candidates, image_features)
             losses["keyword_loss"] = self.keyword_weight * self._keyword_level(
                 view.queries, keywords, candidates, plan, logit_scale
             )
+        if self.observer is not None:
+            self.observer(Observation(plan, view.queries, keywords, candidates, logit_scale, losses))
         return losses if output_dict else sum(losses.values())
 
     def _view(self, images: Tensor, texts: Tensor, queries: Tensor) -> _View:

@@ -9,8 +9,12 @@ import sys
 def main(argv=None):
     """Install the plugin and run open_clip's training command."""
     from sclip_plugin import host
+    from sclip_plugin.errors import SClipError
 
-    host.install("explicit main")
+    try:
+        host.install("explicit main")
+    except SClipError as error:
+        sys.exit(f"sclip_plugin: {error}")
     from open_clip_train.main import main as train
 
     return train(sys.argv[1:] if argv is None else argv)

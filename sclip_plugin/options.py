@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from contextlib import suppress
 
 from sclip_plugin import partial_labels, pseudo_labels
 from sclip_plugin.errors import DataError, UsageError
@@ -40,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "S-CLIP", "semi-supervised fine-tuning (arXiv 2305.14095), by sclip-plugin; all need --loss sclip"
     )
     add = group.add_argument
-    add("--loss", choices=["clip", "sclip"], help="sclip: learn from --unpaired-data too. Default: clip, as ever.")
+    with suppress(argparse.ArgumentError):  # a patched host has the flag already, for all its plugins
+        add("--loss", choices=["clip", "sclip"], help="sclip: learn from --unpaired-data too. Default: clip, as ever.")
     add("--unpaired-data", metavar="SHARDS", help="Shards of images without captions; like --train-data, or a folder.")
     add(
         "--unpaired-num-samples",

@@ -46,6 +46,9 @@ class Run:
 
     def __init__(self, args, vocabulary, config):
         self.args, self.vocabulary, self.config = args, vocabulary, config
+        self.recorder = None  # observes the loss; made with it
+        self.panel = None  # draws the image panel
+        self.tb_writer = None
 
     def adapt_model(self, model, tokenizer) -> None:
         """Extend the model in place; tokenise the keywords.
@@ -64,7 +67,7 @@ class Run:
         """The `SClipLoss` that the arguments describe."""
         from sclip_plugin.loss import SClipLoss
 
-        return SClipLoss(
+        loss = SClipLoss(
             local_loss=self.args.local_loss,
             gather_with_grad=self.args.gather_with_grad,
             cache_labels=True,
@@ -77,15 +80,54 @@ class Run:
             keyword_weight=self.args.sclip_keyword_weight,
             keyword_targets=self.args.sclip_keyword_targets,
         )
+        loss.observer = self.recorder = self._recorder()
+        return loss
 
-    def build_loader(self, transform, tokenizer):
-        """The mixed training loader of this rank."""
+    def _recorder(self):
+        from sclip_plugin.diagnostics.recorder import Recorder
+        from sclip_plugin.diagnostics.signs import Signs
+
+        args, config = self.args, self.config
+        return Recorder(
+            Signs(args.sclip_pseudo_label, self.vocabulary or (), args.keywords or ""),
+            steps=config.steps // config.accum,
+            every=args.log_every_n_steps,
+            accum=config.accum,
+            rank=args.rank,
+            world_size=args.world_size if args.local_loss else 1,
+        )
+
+    def start_of_epoch(self, epoch: int, tb_writer=None) -> None:
+        """Begin to observe the epoch numbered `epoch` (the first is 0); figures go where the host's own go.
+
+        Args:
+            tb_writer: TensorBoard's writer on the rank that has one.
+        """
+        sinks, self.tb_writer = [], tb_writer
+        if tb_writer is not None:
+            sinks.append(lambda values, step: [tb_writer.add_scalar(f"sclip/{k}", v, step) for k, v in values.items()])
+        if getattr(self.args, "wandb", False) and self.args.rank == 0:
+            import wandb
+
+            sinks.append(lambda values, step: wandb.log({f"sclip/{k}": v for k, v in values.items()}, step=step))
+        self.recorder.start_epoch(epoch, sinks)
+
+    def validated(self, metrics: dict[str, float], epoch: int) -> None:
+        """Look at all that an evaluation after `epoch` epochs gave, the host's own included. For the first rank."""
+        if self.recorder is not None:
+            self.recorder.validated(epoch, metrics.get("clip_val_loss"))
+
+    def build_loader(self, transform, tokenizer, evaluation_transform=None):
+        """The mixed training loader of this rank; `evaluation_transform` is for the image panel."""
         from sclip_plugin.data.mixed import MixedLoader
         from sclip_plugin.data.stream import draft_side
+        from sclip_plugin.diagnostics.epoch_panel import EpochPanel
 
         config = self.config
         config.draft = draft_side(transform) if self.args.sclip_draft_jpeg else None
         config.rank, config.world_size = self.args.rank, self.args.world_size
+        if evaluation_transform is not None:
+            self.panel = EpochPanel(self.args, self.vocabulary, config, evaluation_transform, tokenizer)
         return MixedLoader(
             config,
             transform,
@@ -153,6 +195,13 @@ class Run:
             listed = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             logging.info(f"sclip_plugin: evaluation after epoch {epoch}: {listed}")
         return metrics
+
+    def show_panel(self, model, epoch: int) -> None:
+        """After `epoch` epochs, the image panel to TensorBoard, on the rank that writes it."""
+        if self.tb_writer is not None and self.panel is not None:
+            picture = self.panel.draw(model, epoch)
+            if picture is not None:
+                self.tb_writer.add_image("sclip/panel", picture, epoch, dataformats="HWC")
 
     def end_of_epoch(self, loader) -> None:
         """Log what was read and what was skipped, over all ranks; warn where no caption holds a keyword."""

@@ -3,43 +3,62 @@
 `words()` decides what is one and the same keyword: equal without case and punctuation. Legend: C captions.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
-from sclip_plugin.errors import DataError
+from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.keywords import words
+from sclip_plugin.shards.threads import in_processes
 
 CHUNK = 5000  # captions that YAKE sees as one document: about 2 s and little memory
 DEPTH = 10  # candidates taken from a chunk, as a multiple of those wanted
 MOST_COUNTED = 1_000_000  # phrases counted at a time; beyond, those seen once are forgotten
 
 
-def yake_keywords(captions: Iterable[str], top: int, max_words: int, language: str) -> list[str]:
+@dataclass(frozen=True)
+class Style:
+    """max_words: of a phrase. language: of YAKE's stop-words. stop: words, split as captions are, that no keyword
+    begins or ends with. workers: processes."""
+
+    max_words: int
+    language: str
+    stop: frozenset[str]
+    workers: int = 1
+
+
+def yake_keywords(captions: Iterable[str], wanted: int, style: Style) -> list[str]:
     """YAKE (the paper's method) over chunks of captions.
 
     YAKE's score is lower for better. A keyword's score is its mean over the chunks; a chunk that lacks it gives its
-    worst score. With one chunk this is YAKE's own order. De-duplication by edit distance is off (it merges "park"
+    worst score. With one chunk this is YAKE's own order. Its de-duplication by edit distance is off (it merges "park"
     with "parks", which are different whole words); spellings equal in `words()` are merged.
 
     Raises:
         DataError: YAKE returns nothing for a chunk that has words (it hides its own errors so).
     """
-    import yake
-
-    depth = DEPTH * top
-    extractor = yake.KeywordExtractor(lan=language, n=max_words, dedup_lim=1.0, top=depth)
     gain: Counter = Counter()
     surface: dict[tuple[str, ...], str] = {}
-    for chunk in _chunks(captions):
-        ranked = extractor.extract_keywords("\n".join(_sentence(caption) for caption in chunk))
-        if not ranked and frequent_phrases(chunk, 1, 1, language):
-            raise DataError(f"YAKE finds nothing in {len(chunk)} captions; try --method frequency")
+    for ranked in in_processes(partial(_yake_chunk, DEPTH * wanted, style), _chunks(captions), style.workers):
         _add_chunk(ranked, gain, surface)
     order = sorted(gain, key=lambda key: (-gain[key], key))
-    return [surface[key] for key in order[:top]]
+    return [surface[key] for key in order[:wanted]]
+
+
+def _yake_chunk(depth: int, style: Style, chunk: list[str]) -> list[tuple[str, float]]:
+    import yake
+
+    extractor = yake.KeywordExtractor(
+        lan=style.language, n=style.max_words, dedup_lim=1.0, top=depth, stopwords=set(style.stop)
+    )
+    ranked = extractor.extract_keywords("\n".join(_sentence(caption) for caption in chunk))
+    if not ranked and frequent_phrases(chunk, 1, style):
+        raise DataError(f"YAKE finds nothing in {len(chunk)} captions; try --method frequency")
+    return ranked
 
 
 def _add_chunk(ranked: list[tuple[str, float]], gain: Counter, surface: dict) -> None:
@@ -71,26 +90,107 @@ def _sentence(caption: str) -> str:
     return caption if caption.endswith((".", "!", "?")) else caption + "."
 
 
-def frequent_phrases(captions: Iterable[str], top: int, max_words: int, language: str) -> list[str]:
+def frequent_phrases(captions: Iterable[str], wanted: int, style: Style) -> list[str]:
     """The phrases in most captions; none begins or ends with a stop-word, a number or a single letter."""
-    stop = stop_words(language)
+    counts = _count(_phrases(words(caption), style) for caption in captions)
+    return _best(counts, wanted)
+
+
+def tfidf_phrases(captions: Iterable[str], wanted: int, style: Style) -> list[str]:
+    """Phrases by the sum over captions of tf·idf, with idf = ln((1 + C) / (1 + captions with it)) + 1 (as scikit-learn
+    smooths it): words that nearly every caption holds fall behind those that tell captions apart."""
+    total, occurrences = 0, Counter()
+
+    def counted() -> Iterator[set]:
+        nonlocal total
+        for caption in captions:
+            total += 1
+            found = _runs(words(caption), style)
+            occurrences.update(found)
+            if len(occurrences) > 2 * MOST_COUNTED:
+                _forget_rare(occurrences)
+            yield set(found)
+
+    held = _count(counted())
+    score = {key: occurrences[key] * (math.log((1 + total) / (1 + number)) + 1) for key, number in held.items()}
+    return _best(score, wanted)
+
+
+def noun_phrases(captions: Iterable[str], wanted: int, style: Style) -> list[str]:
+    """The noun phrases (adjectives and nouns that end in a noun) in most captions, tagged by HanTa.
+
+    Raises:
+        UsageError: HanTa is not installed, or knows no such language.
+    """
+    tag = _tagger(style.language)
+
+    def found(caption: str) -> set[tuple[str, ...]]:
+        tokens = words(caption)
+        kinds = tag(tokens)
+        return {
+            tokens[first : first + length]
+            for first, length in _spans(tokens, style)
+            if set(kinds[first : first + length]) <= {"noun", "adjective"} and kinds[first + length - 1] == "noun"
+        }
+
+    return _best(_count(map(found, captions)), wanted)
+
+
+_MODELS = {"en": "morphmodel_en.pgz", "de": "morphmodel_ger.pgz", "nl": "morphmodel_dutch.pgz"}
+_NOUNS, _ADJECTIVES = ("NN", "NP0", "N(", "NE"), ("AJ", "ADJ")  # beginnings of tags: BNC, STTS and the Dutch set
+
+
+def _tagger(language: str) -> Callable[[tuple[str, ...]], list[str]]:
+    try:
+        from HanTa.HanoverTagger import HanoverTagger
+    except ImportError:
+        raise UsageError("--method nouns needs HanTa: pip install 'sclip-plugin[nouns]'") from None
+    if language not in _MODELS:
+        raise UsageError(f"--method nouns: no tagger for --language {language}; there are: {', '.join(_MODELS)}")
+    tagger = HanoverTagger(_MODELS[language])
+
+    def tag(tokens: tuple[str, ...]) -> list[str]:
+        tags = [str(one[2]) for one in tagger.tag_sent(list(tokens))] if tokens else []
+        return ["noun" if t.startswith(_NOUNS) else "adjective" if t.startswith(_ADJECTIVES) else "" for t in tags]
+
+    return tag
+
+
+def _spans(tokens: tuple[str, ...], style: Style) -> Iterator[tuple[int, int]]:
+    """(first, length) of the phrases that may be keywords."""
+    says = [len(token) > 1 and not token.isdigit() and token not in style.stop for token in tokens]
+    for length in range(1, style.max_words + 1):
+        for first in range(len(tokens) - length + 1):
+            if says[first] and says[first + length - 1]:
+                yield first, length
+
+
+def _runs(tokens: tuple[str, ...], style: Style) -> list[tuple[str, ...]]:
+    return [tokens[first : first + length] for first, length in _spans(tokens, style)]
+
+
+def _phrases(tokens: tuple[str, ...], style: Style) -> set[tuple[str, ...]]:
+    return set(_runs(tokens, style))
+
+
+def _count(sets: Iterable[set]) -> Counter:
+    """How many sets hold each phrase; in bounded memory, so that what is rare may be missing."""
     counts: Counter = Counter()
-    for caption in captions:
-        counts.update(_phrases(words(caption), max_words, stop))
+    for one in sets:
+        counts.update(one)
         if len(counts) > MOST_COUNTED:
-            counts = Counter({key: count for key, count in counts.items() if count > 1})
-    order = sorted(counts, key=lambda key: (-counts[key], key))
-    return [" ".join(key) for key in order[:top]]
+            _forget_rare(counts)
+    return counts
 
 
-def _phrases(tokens: tuple[str, ...], max_words: int, stop: frozenset[str]) -> set[tuple[str, ...]]:
-    says = [len(token) > 1 and not token.isdigit() and token not in stop for token in tokens]
-    return {
-        tokens[first : first + length]
-        for length in range(1, max_words + 1)
-        for first in range(len(tokens) - length + 1)
-        if says[first] and says[first + length - 1]
-    }
+def _forget_rare(counts: Counter) -> None:
+    for key in [key for key, count in counts.items() if count == 1]:
+        del counts[key]
+
+
+def _best(score: dict, wanted: int) -> list[str]:
+    order = sorted(score, key=lambda key: (-score[key], key))
+    return [" ".join(key) for key in order[:wanted]]
 
 
 def _stop_folder() -> Path:
@@ -113,4 +213,9 @@ def stop_words(language: str) -> frozenset[str]:
     return frozenset(word for line in text.splitlines() for word in words(line))
 
 
-METHODS = {"yake": yake_keywords, "frequency": frequent_phrases}
+METHODS = {
+    "yake": yake_keywords,
+    "frequency": frequent_phrases,
+    "tfidf": tfidf_phrases,
+    "nouns": noun_phrases,
+}

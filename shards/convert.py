@@ -1,266 +1,210 @@
 """Captions and images -> paired/, unpaired/ and val/ shards, or a classification set.
 
     sclip convert captions.csv --images photos/ --out shards/
+    sclip convert captions.csv --images photos/ --out shards/ --dry-run
     sclip convert captions.csv --images photos/ --out shards/ --as classification themes --subset val
-    sclip convert scenes/ --out shards/ --as classification scenes --templates "an aerial photograph of {c}."
+    sclip convert --recipe rsicd RSICD/ --recipe ucm-captions UCM/ --out shards/
+    sclip convert --list
 
-A CSV or TSV has one row per caption; an image may have several rows. Images without a caption become the unpaired set.
-A folder as the source has no captions: its first level of folders are the classes.
+A source is a table (CSV, TSV, JSON Lines, parquet) with one row per caption, a JSON of captions (Karpathy's, COCO's), a
+folder of images (its first level of folders are classes), a Hugging Face data set, tars of samples, or a published data
+set with a recipe. Images without a caption become the unpaired set.
 """
 
+import argparse
 import os
-from collections import Counter
 from pathlib import Path
 
-from tqdm import tqdm
-
-from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.errors import UsageError
 from sclip_plugin.shards import layout, report
-from sclip_plugin.shards.images import ImageFault, Transform, inspect
-from sclip_plugin.shards.plan import assign_keys, cut, shard_count, split
-from sclip_plugin.shards.readers import FORMATS, make_reader
-from sclip_plugin.shards.readers.base import Sample, Tally
-from sclip_plugin.shards.readers.folder import FolderReader
-from sclip_plugin.shards.writer import CHUNK, Job, Plan, finish, in_threads, prepare, write_all
+from sclip_plugin.shards.build import Target, build, write
+from sclip_plugin.shards.examine import examine, find_equal, skipped_captions
+from sclip_plugin.shards.images import Transform
+from sclip_plugin.shards.plan import HELD_OUT, Ratios, assign_keys, split
+from sclip_plugin.shards.preview import preview
+from sclip_plugin.shards.readers import FORMATS
+from sclip_plugin.shards.readers.base import split_name
+from sclip_plugin.shards.readers.columns import ROLES
+from sclip_plugin.shards.reading import open_sources, read
+from sclip_plugin.shards.recipes import recipe as recipes
+from sclip_plugin.shards.workspace import workspace
 
-TRAINING = (layout.PAIRED, layout.UNPAIRED, layout.VAL)
-HIDDEN, WITH_IMAGE, GIVEN_TWICE = "hidden by --paired-ratio", "its image was skipped", "given twice"
-COLUMNS = ("image", "caption", "label", "group")
+VAL_RATIO, PAIRED_RATIO = 0.1, 1.0
+IGNORED_SPLIT = "the source's own split does not count: --val-ratio was given"
+
+
+class _ListRecipes(argparse.Action):
+    def __call__(self, parser, *_):
+        print(recipes.listing())
+        parser.exit()
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="a CSV or TSV file, or a folder of images")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the shards")
-    parser.add_argument("--images", metavar="DIR", help="folder of the images (default: that of the CSV file)")
-    parser.add_argument(
-        "--unpaired-images", action="append", default=[], metavar="DIR", help="more images without text"
+    """Arguments of `sclip convert`."""
+    add = parser.add_argument
+    add("source", nargs="+", metavar="SOURCE", help="file or folder; several become one set")
+    add("--out", required=True, metavar="DIR", help="folder for the shards")
+    add("--images", metavar="DIR", help="folder of the images (default: where the captions are)")
+    add("--unpaired-images", action="append", default=[], metavar="DIR", help="more images without text; repeatable")
+    add("--from", dest="form", choices=FORMATS, help="the source's format (default: recognised)")
+    add("--recipe", action="append", default=[], metavar="NAME", help="a published data set, one for each SOURCE")
+    add("--list", action=_ListRecipes, nargs=0, help="list the recipes and exit")
+    for role in ROLES:
+        known = "recognised" if ROLES[role] else "none"
+        add(f"--{role}-column", metavar="NAME", help=f"column of the {role} (default: {known})")
+    add_split_arguments(parser)
+    add(
+        "--val-split",
+        metavar="NAMES",
+        help="which of the source's own splits are held out, comma-separated (default: the recipe's, else "
+        f"{','.join(HELD_OUT)}); its other splits but train are left out",
     )
-    parser.add_argument("--from", dest="form", choices=FORMATS, help="the source's format (default: recognised)")
-    for role in COLUMNS:
-        known = "none" if role == "group" else "recognised"
-        parser.add_argument(f"--{role}-column", metavar="NAME", help=f"column of the {role} (default: {known})")
-    parser.add_argument("--val-ratio", type=float, default=0.1, help="share of the captioned images held out, first")
-    parser.add_argument("--paired-ratio", type=float, default=1.0, help="share of the rest that keeps its captions")
-    parser.add_argument("--seed", type=int, default=0, help="of the splits and of the order in the shards")
-    parser.add_argument("--shards", type=int, metavar="N", help="shards of paired/ and of unpaired/")
-    parser.add_argument(
+    add_shard_arguments(parser)
+    add("--resize", type=int, metavar="PIXELS", help="shrink images whose shorter side is longer")
+    add("--quality", type=int, metavar="Q", help="re-encode everything as JPEG of this quality")
+    add("--check", action="store_true", help="decode every image, not only its header")
+    add("--dry-run", action="store_true", help="write no shards: counts, and OUT-preview.png with a few samples")
+    add("--as", dest="kind", nargs=2, metavar=("classification", "NAME"), help="write OUT/NAME from labels instead")
+    add("--subset", choices=("all", *layout.TRAINING), help="which images --as classification takes (default: all)")
+    add(
+        "--templates",
+        action="append",
+        metavar="TEXT",
+        help=f'prompt with {{c}}, repeatable (default: the recipe\'s, else "{layout.DEFAULT_TEMPLATE}")',
+    )
+
+
+def add_split_arguments(parser, several: bool = False) -> None:
+    """The ratios (--paired-ratio may be several) and the seed."""
+    add = parser.add_argument
+    default = "val/ keeps its images" if several else f"the source's own split, else {VAL_RATIO}"
+    add(
+        "--val-ratio",
+        type=float,
+        metavar="R",
+        help=f"share of the captioned images held out, first (default: {default})",
+    )
+    ratios = {"nargs": "+", "default": [PAIRED_RATIO]} if several else {"default": PAIRED_RATIO}
+    add(
+        "--paired-ratio",
+        type=float,
+        metavar="R",
+        help="share of the rest that keeps its captions (default: 1)",
+        **ratios,
+    )
+    add("--seed", type=int, default=0, metavar="N", help="of the splits and of the order in the shards (default: 0)")
+
+
+def add_shard_arguments(parser) -> None:
+    """How many shards, and who writes them."""
+    add = parser.add_argument
+    add("--shards", type=int, metavar="N", help="shards of paired/ and of unpaired/; best a multiple of GPUs × workers")
+    add(
         "--shard-size",
         type=int,
         metavar="N",
         help="samples per shard (default: 1000, but at least 4 shards if they fill)",
     )
-    parser.add_argument("--resize", type=int, metavar="PIXELS", help="shrink images whose shorter side is longer")
-    parser.add_argument("--quality", type=int, metavar="Q", help="re-encode everything as JPEG of this quality")
-    parser.add_argument("--check", action="store_true", help="decode every image, not only its header")
-    parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), help="threads; same bytes for any")
-    parser.add_argument("--overwrite", action="store_true", help="replace shards made with other options or input")
-    parser.add_argument(
-        "--as", dest="kind", nargs=2, metavar=("classification", "NAME"), help="write OUT/NAME from labels instead"
-    )
-    parser.add_argument("--subset", choices=("all", *TRAINING), help="which images --as classification takes (all)")
-    parser.add_argument(
-        "--templates",
-        action="append",
-        metavar="TEXT",
-        help=f'prompt with {{c}}, repeatable (default "{layout.DEFAULT_TEMPLATE}")',
-    )
+    add("--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="threads; same bytes for any")
+    add("--overwrite", action="store_true", help="replace shards made with other options or input")
 
 
 def run(args) -> None:
-    name = _check(args)
-    samples, tallies, sources = _read(args, captions=name is None)
+    """Read, inspect, split, write; prints what was written and what to do with it."""
+    wanted = recipes.chosen(args.recipe)
+    target = _target(args, wanted)
     transform = Transform(args.resize, args.quality)
-    tally = _merge(tallies)
-    usable = _inspect_all(samples, transform, args, tally)
-    assign_keys(usable)
-    parts = split(usable, args.val_ratio, args.paired_ratio, args.seed, tally.skipped_images)
-    build = _classification if name else _training
-    plan, folders = build(args, parts, transform, tally)
-    manifest = prepare(plan, folders, args.overwrite)
-    if manifest is None:
-        shards = write_all(plan, args.workers)
-        _write_benchmark_files(args, plan)
-        manifest = finish(plan, shards, _counts(plan, shards, parts, tally), sources)
-    report.show(plan.root, manifest, name)
+    with workspace(target.root) as (index, spool):
+        sources = open_sources(args, wanted, captions=target.name is None, spool=spool)
+        tally = read(sources, index)
+        examine(index, transform, args.check, args.workers, tally)
+        equal = find_equal(index, args.workers, tally)
+        assign_keys(index)
+        if args.val_ratio is not None and index.one("SELECT 1 FROM samples WHERE split IS NOT NULL"):
+            tally.notes[IGNORED_SPLIT] += 1
+        split(index, _ratios(args, wanted), tally.skipped_images)
+        plan = build(target, index, transform, tally)
+        skipped_captions(index, tally)
+        if args.dry_run:
+            preview(plan, tally, equal, f"{os.path.normpath(target.root)}-preview.png")
+            return
+        described = [source.reader.describe() for source in sources]
+        manifest = write(
+            plan, target, tally, {"source": described, "equal_images": equal}, args.overwrite, args.workers
+        )
+    report.show(target.root, manifest, target.name)
 
 
-def _check(args) -> str | None:
-    """Name of the classification set, None for training shards. Raises UsageError."""
-    if not 0 <= args.val_ratio < 1:
+def _ratios(args, wanted: list[recipes.Recipe]) -> Ratios:
+    held = tuple({name for recipe in wanted for name in recipe.held_out}) or HELD_OUT
+    if args.val_split:
+        held = tuple(split_name(name) for name in args.val_split.split(",") if split_name(name))
+    if args.val_ratio is not None:
+        return Ratios(args.val_ratio, args.paired_ratio, args.seed, None)
+    return Ratios(VAL_RATIO, args.paired_ratio, args.seed, held)
+
+
+def check_numbers(args) -> None:
+    """Refuse numbers out of range. Raises UsageError."""
+    if args.val_ratio is not None and not 0 <= args.val_ratio < 1:
         raise UsageError(f"--val-ratio must be at least 0 and below 1, got {args.val_ratio}")
-    if not 0 < args.paired_ratio <= 1:
-        raise UsageError(f"--paired-ratio must be above 0 and at most 1, got {args.paired_ratio}")
     for flag in ("shards", "shard_size", "resize", "workers"):
-        if getattr(args, flag) is not None and getattr(args, flag) < 1:
+        if getattr(args, flag, None) is not None and getattr(args, flag) < 1:
             raise UsageError(f"--{flag.replace('_', '-')} must be at least 1, got {getattr(args, flag)}")
-    if args.quality is not None and not 1 <= args.quality <= 100:
-        raise UsageError(f"--quality must be from 1 to 100, got {args.quality}")
     if args.shards and args.shard_size:
         raise UsageError("--shards and --shard-size exclude each other")
-    return _check_kind(args)
 
 
-def _check_kind(args) -> str | None:
-    if args.kind is None:
+def check_paired_ratio(ratio: float) -> None:
+    """Raises UsageError."""
+    if not 0 < ratio <= 1:
+        raise UsageError(f"--paired-ratio must be above 0 and at most 1, got {ratio}")
+
+
+def _target(args, wanted: list[recipes.Recipe]) -> Target:
+    """Where to, as what, under which options. Raises UsageError."""
+    check_numbers(args)
+    check_paired_ratio(args.paired_ratio)
+    if args.quality is not None and not 1 <= args.quality <= 100:
+        raise UsageError(f"--quality must be from 1 to 100, got {args.quality}")
+    if args.val_split and args.val_ratio is not None:
+        raise UsageError("--val-split and --val-ratio exclude each other: the source's own split, or one by ratio")
+    name = _classification_name(args, wanted)
+    recipe = wanted[0] if wanted else None
+    templates = args.templates or (list(recipe.templates) if recipe else []) or [layout.DEFAULT_TEMPLATE]
+    return Target(
+        root=Path(args.out) / name if name else Path(args.out),
+        name=name,
+        subset=args.subset or (recipe.subset if recipe and name else "all"),
+        templates=templates,
+        shards=args.shards,
+        shard_size=args.shard_size,
+        seed=args.seed,
+        options={key: getattr(args, key) for key in RECORDED},
+        what=", ".join(args.source),
+    )
+
+
+# what decides the bytes, as the manifest records it
+RECORDED = ("seed", "val_ratio", "val_split", "paired_ratio", "recipe", "shards", "shard_size", "resize", "quality")
+RECORDED += (*(f"{role}_column" for role in ROLES), "kind", "subset", "templates")
+
+
+def _classification_name(args, wanted: list[recipes.Recipe]) -> str | None:
+    sets = [recipe.name for recipe in wanted if recipe.kind == recipes.CLASSIFICATION]
+    if args.kind is None and not sets:
         for flag in ("subset", "templates"):
             if getattr(args, flag):
                 raise UsageError(f"--{flag} needs --as classification NAME")
         return None
-    if args.kind[0] != "classification":
+    if args.kind is None and len(wanted) > 1:
+        raise UsageError(f"--recipe {sets[0]} makes a classification set of its own; convert it alone")
+    if args.kind and args.kind[0] != "classification":
         raise UsageError(f"--as: the only kind is classification, got {args.kind[0]!r}")
-    name = args.kind[1]
-    if name in TRAINING or name.startswith(".") or os.path.basename(name) != name:
+    name = args.kind[1] if args.kind else sets[0]
+    if name in layout.TRAINING or name.startswith(".") or os.path.basename(name) != name:
         raise UsageError(f"--as classification: {name!r} is not a name for a folder of its own")
     for template in args.templates or []:
         if "{c}" not in template or "\n" in template:
             raise UsageError(f"--templates: {template!r} must be one line that holds {{c}}")
     return name
-
-
-def _read(args, captions: bool) -> tuple[list[Sample], list[Tally], list[dict]]:
-    """Samples of the source and of --unpaired-images, each file once."""
-    columns = {role: name for role in COLUMNS if (name := getattr(args, f"{role}_column"))}
-    readers = [make_reader(args.source, args.images, columns, args.form, captions)]
-    names = Counter()
-    for folder in args.unpaired_images:
-        name = os.path.basename(os.path.realpath(folder))
-        names[name] += 1
-        prefix = f"{name}/" if names[name] == 1 else f"{name}-{names[name]}/"
-        readers.append(FolderReader(folder, "--unpaired-images", classes=False, prefix=prefix))
-    samples, seen = [], set()
-    for reader in readers:
-        for sample in tqdm(reader.samples(), desc="reading", unit="image", disable=None):
-            if sample.image.path in seen:
-                reader.tally.skipped_images[GIVEN_TWICE] += 1
-                continue
-            seen.add(sample.image.path)
-            samples.append(sample)
-    return samples, [reader.tally for reader in readers], [reader.describe() for reader in readers]
-
-
-def _merge(tallies: list[Tally]) -> Tally:
-    total = Tally()
-    for one in tallies:
-        total.images += one.images
-        total.captions += one.captions
-        total.skipped_images += one.skipped_images
-        total.skipped_captions += one.skipped_captions
-        total.notes += one.notes
-    return total
-
-
-def _inspect_all(samples: list[Sample], transform: Transform, args, tally: Tally) -> list[Sample]:
-    """The samples whose images can be used; the others are counted in `tally`."""
-    bar = tqdm(total=len(samples), desc="inspecting", unit="image", disable=None)
-
-    def some(first: int) -> list[str]:
-        faults = [_inspect(sample, transform, args.check) for sample in samples[first : first + CHUNK]]
-        bar.update(len(faults))
-        return faults
-
-    with bar:
-        faults = [fault for part in in_threads(some, range(0, len(samples), CHUNK), args.workers) for fault in part]
-    for sample, fault in zip(samples, faults):
-        if fault:
-            tally.skipped_images[fault] += 1
-            tally.skipped_captions[WITH_IMAGE] += len(sample.captions)
-    return [sample for sample, fault in zip(samples, faults) if not fault]
-
-
-def _inspect(sample: Sample, transform: Transform, check: bool) -> str:
-    """Why the image cannot be used, "" if it can; fills in suffix and recode."""
-    try:
-        verdict = inspect(sample.image, transform, check)
-    except ImageFault as fault:
-        return str(fault)
-    except OSError as error:
-        return f"unreadable file ({error.strerror or error})"
-    sample.suffix, sample.recode = verdict.suffix, verdict.recode
-    return ""
-
-
-def _options(args, *names: str) -> dict:
-    """The options that decide the bytes, as the manifest records them."""
-    always = ("seed", "val_ratio", "paired_ratio", "group_column", "shards", "shard_size", "resize", "quality")
-    return {name: getattr(args, name) for name in (*always, *names)}
-
-
-def _training(args, parts: dict[str, list[Sample]], transform: Transform, tally: Tally) -> tuple[Plan, list[str]]:
-    if not any(parts.values()):
-        raise DataError(f"{args.source}: no usable image; {report.reasons(tally)}")
-    if not parts[layout.PAIRED] and tally.captions:
-        raise DataError(f"{args.source}: no caption belongs to a usable image; {report.reasons(tally)}")
-    tally.skipped_captions[HIDDEN] += sum(len(sample.captions) for sample in parts[layout.UNPAIRED])
-    for sample in parts[layout.UNPAIRED]:
-        sample.captions = []
-    jobs = []
-    for kind in TRAINING:
-        shards = None if kind == layout.VAL else args.shards
-        jobs += _jobs(parts[kind], kind, shard_count(len(parts[kind]), shards, args.shard_size))
-    classes = sorted({sample.label for sample in parts[layout.VAL] if sample.label})
-    plan = Plan(Path(args.out), jobs, transform, _options(args), classes)
-    return plan, [layout.shard_folder(kind) for kind in TRAINING]
-
-
-def _jobs(samples: list[Sample], kind: str, shards: int) -> list[Job]:
-    folder = layout.shard_folder(kind)
-    return [
-        Job(f"{folder}/{layout.shard_name(kind, number)}", kind, part)
-        for number, part in enumerate(cut(samples, shards))
-    ]
-
-
-def _classification(args, parts: dict[str, list[Sample]], transform: Transform, tally: Tally) -> tuple[Plan, list[str]]:
-    subset = args.subset or "all"
-    taken = []
-    for kind, part in parts.items():
-        for sample in part:
-            if subset not in ("all", kind):
-                tally.skipped_images[f"not in --subset {subset}"] += 1
-            elif sample.label is None:
-                tally.skipped_images["no label"] += 1
-            else:
-                taken.append(sample)
-    if not taken:
-        raise DataError(f"{args.source}: no image with a label; {report.reasons(tally)}")
-    for sample in taken:
-        sample.captions = []
-    classes = sorted({sample.label for sample in taken})
-    options = _options(args, "subset", "label_column", "templates")
-    jobs = _jobs(taken, "classes", shard_count(len(taken), args.shards, args.shard_size))
-    return Plan(Path(args.out) / args.kind[1], jobs, transform, options, classes), [layout.TEST]
-
-
-def _write_benchmark_files(args, plan: Plan) -> None:
-    templates = args.templates or [layout.DEFAULT_TEMPLATE]
-    held = sum(job.kind not in (layout.PAIRED, layout.UNPAIRED) for job in plan.jobs)
-    if args.kind:
-        layout.write_benchmark_files(plan.root, layout.CLASSIFICATION, held, plan.classes, templates)
-    elif held:
-        layout.write_benchmark_files(plan.root / layout.VAL, layout.RETRIEVAL, held, plan.classes, templates)
-
-
-def _counts(plan: Plan, shards: dict[str, dict], parts: dict, tally: Tally) -> dict:
-    """The manifest's counts: read = the sum of written + the sum of skipped, for images and for captions."""
-    images, captions, recoded = Counter(), Counter(), Counter()
-    skipped_images, skipped_captions = tally.skipped_images.copy(), tally.skipped_captions.copy()
-    for job in plan.jobs:
-        done = shards[job.name]
-        images[job.kind] += done["samples"]
-        captions[job.kind] += done["captions"]
-        recoded.update(done["recoded"])
-        skipped_images.update(done["skipped"])
-        skipped_captions[WITH_IMAGE] += done["skipped_captions"]
-    counts = {
-        "images": {"read": tally.images, "written": dict(images), "skipped": _tidy(skipped_images)},
-        "captions": {"read": tally.captions, "written": dict(+captions), "skipped": _tidy(skipped_captions)},
-        "recoded": _tidy(recoded),
-        "notes": _tidy(tally.notes),
-    }
-    if "classes" in images:
-        counts["captions"]["skipped"] = _tidy(Counter({"not part of a classification set": tally.captions}))
-    return counts
-
-
-def _tidy(counts: Counter) -> dict[str, int]:
-    return dict(sorted((reason, count) for reason, count in counts.items() if count))

@@ -4,6 +4,7 @@ open_clip opens an image with PIL and converts it to RGB: that is wrong for 16 b
 composited) and EXIF rotation (ignored), and its loader knows no suffix but jpg, jpeg, png and webp.
 """
 
+import hashlib
 import io
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 _ORIENTATION = 0x0112
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError)
 JPEG_QUALITY = 95
+END = 2048  # bytes at both ends that make the fingerprint
 
 EMPTY, BOMB, UNDECODABLE = "empty file", "decompression bomb", "undecodable image"
 
@@ -36,10 +38,17 @@ class Transform:
 
 @dataclass(frozen=True)
 class Verdict:
-    """suffix of the member; recode: why it must be re-encoded, "" where its bytes are copied."""
+    """What inspection says of an image.
 
-    suffix: str
-    recode: str
+    suffix: of the member. recode: why it must be re-encoded, "" where its bytes are copied. size: bytes. fingerprint:
+    equal images have equal ones; of both ends of the file. fault: why it cannot be used, "" where it can.
+    """
+
+    suffix: str = ""
+    recode: str = ""
+    size: int = 0
+    fingerprint: bytes = b""
+    fault: str = ""
 
 
 @cache
@@ -63,26 +72,37 @@ def _open(file) -> Image.Image:
 
 
 def inspect(image, transform: Transform, check: bool = False) -> Verdict:
-    """Verdict on an image (`open()`, `size`) from its header; `check` decodes it too.
+    """Verdict on an image (`open()`, `size`) from its header; `check` decodes it too."""
+    try:
+        size = image.size
+        if size == 0:
+            return Verdict(fault=EMPTY)
+        with image.open() as file, _open(file) as picture:
+            suffix, recode = _judge(picture, transform)
+            if check:
+                _load(picture)
+            return Verdict(suffix, recode, size, fingerprint_of(file, size))
+    except ImageFault as fault:
+        return Verdict(fault=str(fault))
+    except OSError as error:
+        return Verdict(fault=f"unreadable file ({error.strerror or error})")
 
-    Raises:
-        ImageFault: empty, undecodable or too large (`PIL.Image.MAX_IMAGE_PIXELS`).
-    """
-    if image.size == 0:
-        raise ImageFault(EMPTY)
-    with image.open() as file, _open(file) as picture:
-        verdict = _judge(picture, transform)
-        if check:
-            _load(picture)
-    return verdict
+
+def fingerprint_of(file, size: int) -> bytes:
+    """16 bytes that are equal for equal files: a hash of both ends."""
+    file.seek(0)
+    found = hashlib.blake2b(file.read(END), digest_size=16)
+    file.seek(max(0, size - END))
+    found.update(file.read(END))
+    return found.digest()
 
 
-def _judge(picture: Image.Image, transform: Transform) -> Verdict:
+def _judge(picture: Image.Image, transform: Transform) -> tuple[str, str]:
     recode = _reason(picture, transform)
     suffix = COPIED.get(picture.format, "png")
     if recode:
         suffix = "jpg" if suffix == "jpg" or transform.quality is not None else "png"
-    return Verdict(suffix, recode)
+    return suffix, recode
 
 
 def _reason(picture: Image.Image, transform: Transform) -> str:
@@ -119,8 +139,8 @@ def _load(picture: Image.Image) -> None:
         raise ImageFault(UNDECODABLE) from None
 
 
-def encode(data: bytes, verdict: Verdict, transform: Transform) -> bytes:
-    """`data` upright, 8-bit, RGB or grey, without alpha (composited on white), resized if asked, in verdict's format.
+def encode(data: bytes, suffix: str, transform: Transform) -> bytes:
+    """`data` upright, 8-bit, RGB or grey, without alpha (composited on white), resized if asked, as "jpg" or "png".
 
     Raises:
         ImageFault: it does not decode.
@@ -130,7 +150,7 @@ def encode(data: bytes, verdict: Verdict, transform: Transform) -> bytes:
         plain = _flatten(ImageOps.exif_transpose(picture) if _rotated(picture) or picture.format == "TIFF" else picture)
     plain = _shrink(plain, transform.resize)
     buffer = io.BytesIO()
-    if verdict.suffix == "jpg":
+    if suffix == "jpg":
         plain.save(buffer, "JPEG", quality=transform.quality or JPEG_QUALITY)
     else:
         plain.save(buffer, "PNG")

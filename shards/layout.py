@@ -7,7 +7,8 @@ from pathlib import Path
 from sclip_plugin.atomic import write_atomic
 from sclip_plugin.shards.readers.base import Sample
 
-PAIRED, UNPAIRED, VAL, TEST = "paired", "unpaired", "val", "test"
+PAIRED, UNPAIRED, VAL, CLASSES, TEST = "paired", "unpaired", "val", "classes", "test"
+TRAINING = (PAIRED, UNPAIRED, VAL)
 MANIFEST, SIZES = "manifest.json", "sizes.json"
 DEFAULT_TEMPLATE = "a photo of {c}."
 RETRIEVAL, CLASSIFICATION = "retrieval", "zeroshot_classification"

@@ -7,9 +7,8 @@ be written again. Bytes depend on the samples alone, not on the number of worker
 import hashlib
 import json
 import os
-import shutil
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,42 +17,49 @@ from tqdm import tqdm
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards import layout
-from sclip_plugin.shards.images import ImageFault, Transform, Verdict, encode
+from sclip_plugin.shards.images import ImageFault, Transform, encode
+from sclip_plugin.shards.index import SampleIndex
 from sclip_plugin.shards.readers.base import Sample
 from sclip_plugin.shards.tarbytes import END, member
+from sclip_plugin.shards.threads import in_threads
 
 PROGRESS = ".progress"
-CHUNK = 256  # samples a thread inspects at a time
 
 
 @dataclass(frozen=True)
 class Job:
-    """One shard: its path below the root, its kind (layout.members) and its samples in order."""
+    """One shard: its path below the root, its kind (layout.members), and which samples of that part it holds."""
 
     name: str
     kind: str
-    samples: list[Sample]
+    first: int
+    stop: int
 
 
 @dataclass
 class Plan:
-    """A part of the output that stands or falls together: its root, shards, classes, and the digest of all that
-    decides their bytes."""
+    """A part of the output that stands or falls together: its root, shards, where their samples are described, classes,
+    and the digest of all that decides their bytes."""
 
     root: Path
     jobs: list[Job]
+    index: SampleIndex
     transform: Transform
     options: dict
     classes: list[str] = field(default_factory=list)
+
+    def samples(self, job: Job) -> Iterator[Sample]:
+        """The samples of a shard, in order."""
+        return self.index.placed(job.kind, job.first, job.stop)
 
     @cached_property
     def digest(self) -> str:
         seen = hashlib.sha256(json.dumps([self.options, self.classes], sort_keys=True).encode())
         for job in self.jobs:
             seen.update(f"\0{job.name}\0{job.kind}".encode())
-            for one in job.samples:
-                row = [one.key, one.source, one.image.size, one.captions, one.label, one.group, one.suffix, one.recode]
-                seen.update(json.dumps(row).encode())
+            for one in self.samples(job):
+                row = [one.key, one.source, one.captions, one.label, one.group, one.suffix, one.recode]
+                seen.update(json.dumps([*row, one.size, one.fingerprint.hex()]).encode())
         return seen.hexdigest()
 
 
@@ -83,7 +89,7 @@ def write_shard(plan: Plan, job: Job, progress=None) -> dict:
     counts = {"samples": 0, "captions": 0, "recoded": Counter(), "skipped": Counter(), "skipped_captions": 0}
     with open(aside, "wb") as file:
         sink = _HashingFile(file)
-        for sample in job.samples:
+        for sample in plan.samples(job):
             sink.write(_members(sample, job.kind, plan.transform, classes, counts))
             if progress:
                 progress(1)
@@ -100,7 +106,7 @@ def _members(sample: Sample, kind: str, transform: Transform, classes: dict, cou
     try:
         data = sample.image.read()
         if sample.recode:
-            data = encode(data, Verdict(sample.suffix, sample.recode), transform)
+            data = encode(data, sample.suffix, transform)
             counts["recoded"][sample.recode] += 1
     except ImageFault as fault:
         counts["skipped"][str(fault)] += 1
@@ -124,20 +130,10 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def in_threads(function, items: list, workers: int) -> list:
-    """Results in the items' order. Threads, not processes: reading, hashing and codecs all release Python's lock,
-    and a killed run leaves no children behind."""
-    executor = ThreadPoolExecutor(max(1, workers))
-    try:
-        return list(executor.map(function, items))
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
 def write_all(plan: Plan, workers: int) -> dict[str, dict]:
     """{shard name: statistics} of every shard of the plan; those that a killed run finished are kept."""
     progress = plan.root / PROGRESS
-    bar = tqdm(total=sum(len(job.samples) for job in plan.jobs), desc="writing", unit="image", disable=None)
+    bar = tqdm(total=sum(job.stop - job.first for job in plan.jobs), desc="writing", unit="image", disable=None)
 
     def one(job: Job) -> dict:
         mark = progress / (job.name.replace("/", "-") + ".json")
@@ -146,11 +142,11 @@ def write_all(plan: Plan, workers: int) -> dict[str, dict]:
             done = write_shard(plan, job, bar.update)
             layout.write_json(mark, done)
         else:
-            bar.update(len(job.samples))
+            bar.update(job.stop - job.first)
         return done
 
     with bar:
-        results = in_threads(one, plan.jobs, workers)
+        results = list(in_threads(one, plan.jobs, workers))
     return {job.name: result for job, result in zip(plan.jobs, results)}
 
 
@@ -174,7 +170,7 @@ def prepare(plan: Plan, folders: list[str], overwrite: bool) -> dict | None:
     occupied = [name for name in folders if (plan.root / name).is_dir() and any((plan.root / name).iterdir())]
     if held.get("plan") == digest and not overwrite:
         if manifest and all((plan.root / job.name).is_file() for job in plan.jobs):
-            shutil.rmtree(plan.root / PROGRESS, ignore_errors=True)
+            _forget_progress(plan.root)
             return manifest
     elif held or occupied:
         where = plan.root / occupied[0] if occupied else plan.root
@@ -203,24 +199,29 @@ def _clear(root: Path, folders: list[str]) -> None:
     for name in folders:
         for old in (*(root / name).glob("*.tar"), root / name / layout.SIZES, root / name / "nshards.txt"):
             old.unlink(missing_ok=True)
-    shutil.rmtree(root / PROGRESS, ignore_errors=True)
+    _forget_progress(root)
 
 
-def finish(plan: Plan, shards: dict[str, dict], counts: dict, source: list[dict]) -> dict:
-    """Write each folder's `sizes.json` and, last, `manifest.json`; returns the manifest."""
+def _forget_progress(root: Path) -> None:
+    for pattern in ("*.json", ".*.tmp"):
+        for mark in (root / PROGRESS).glob(pattern):
+            mark.unlink()
+
+
+def finish(plan: Plan, shards: dict[str, dict], counts: dict, about: dict) -> dict:
+    """Write each folder's `sizes.json` and, last, `manifest.json`, which begins with `about`; returns the manifest."""
     for folder in sorted({os.path.dirname(name) for name in shards}):
         table = {
             os.path.basename(name): done["samples"] for name, done in shards.items() if os.path.dirname(name) == folder
         }
         layout.write_json(plan.root / folder / layout.SIZES, table)
     manifest = {
-        "made_by": "sclip convert",
-        "source": source,
+        **about,
         "options": plan.options,
         "counts": counts,
         "shards": {name: {key: done[key] for key in ("samples", "bytes", "sha256")} for name, done in shards.items()},
         "plan": plan.digest,
     }
     layout.write_json(plan.root / layout.MANIFEST, manifest)
-    shutil.rmtree(plan.root / PROGRESS, ignore_errors=True)
+    _forget_progress(plan.root)
     return manifest

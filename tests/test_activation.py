@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import run_training
+from hosts import TOUCHED, copy_host, patched_copy
 
 
 def python(program: str, **env) -> subprocess.CompletedProcess:
@@ -97,3 +99,58 @@ def test_doctor_says_active_or_why_not():
     assert run.returncode == 1
     assert "problem: TORCH_DEVICE_BACKEND_AUTOLOAD=0 keeps torch from loading plugins" in run.stdout
     assert "torchrun -m sclip_plugin.main" in run.stdout
+
+
+@pytest.fixture(scope="module")
+def patched(tmp_path_factory) -> Path:
+    return patched_copy(tmp_path_factory.mktemp("patched"), importable=True)
+
+
+ROUTE = (
+    "import open_clip_train.main as m, sclip_plugin.host as h\n"
+    "from open_clip_train.plugins import get_plugin; from sclip_plugin.host import openclip3\n"
+    "print(h.route, hasattr(m.parse_args, '__wrapped__'), get_plugin('sclip') is openclip3.sclip,"
+    " 'sclip_plugin.host.openclip3_hooks' in sys.modules)"
+)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [f"import sys, torch\n{ROUTE}", f"import sys, sclip_plugin.host as h\nh.install('explicit main')\n{ROUTE}"],
+    ids=["import hook", "explicit main"],
+)
+def test_the_hooks_stand_down_on_a_patched_host(program, patched):
+    """It drives the very object that the hooks would drive."""
+    run = python(program, PYTHONPATH=str(patched))
+    assert run.stdout.strip() == "patched open_clip False True False", run.stderr
+
+
+def test_doctor_on_a_patched_host_minds_no_hook(patched):
+    run = doctor(PYTHONPATH=str(patched), SCLIP_PLUGIN_DISABLE="1", TORCH_DEVICE_BACKEND_AUTOLOAD="0")
+    assert run.returncode == 0, run.stdout
+    assert "works with open_clip_train.main, by its own plugin extension point (patched)" in run.stdout
+
+
+def test_a_leftover_of_a_patch_does_not_make_the_hooks_stand_down(patched, tmp_path):
+    """As after an upgrade of a patched open_clip: `plugins.py` stays behind, and nothing imports it."""
+    host = copy_host(tmp_path, importable=True)
+    (host / TOUCHED[0]).write_bytes((patched / TOUCHED[0]).read_bytes())
+    program = "import open_clip_train.main as m; print(hasattr(m.parse_args, '__wrapped__'))"
+    assert python(program, PYTHONPATH=str(host)).stdout.strip() == "True"
+
+
+def test_a_half_patched_host_never_takes_the_flag_silently(patched, tmp_path):
+    """`params` patched and `main` not would parse `--loss sclip` and train plain CLIP."""
+    host = copy_host(tmp_path / "host", importable=True)
+    for path in TOUCHED[:3]:
+        (host / path).write_bytes((patched / path).read_bytes())
+    reason = "open_clip_train is half patched: see `sclip patch status`; apply or revert completes it"
+    arguments = ["--loss", "sclip", "--train-data", "x.tar", "--unpaired-data", "x.tar"]
+    for module, status in (("open_clip_train.main", 2), ("sclip_plugin.main", 1)):
+        run = run_training(arguments, module=module, env={"PYTHONPATH": str(host)})
+        assert run.returncode == status
+        assert run.stdout.strip().splitlines()[-1].endswith(reason)
+    run = doctor(PYTHONPATH=str(host))
+    assert run.returncode == 1
+    assert f"problem: {reason}" in run.stdout
+    assert "the explicit route" not in run.stdout

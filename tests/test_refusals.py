@@ -132,7 +132,7 @@ def test_keyword_path_is_the_same_flag(parse, shards, tmp_path):
     assert args.keywords == path
     from sclip_plugin.host import openclip3
 
-    assert len(openclip3._run.vocabulary) == 5
+    assert len(openclip3.sclip.run.vocabulary) == 5
 
 
 def test_unpaired_fewer_than_paired_is_fine(parse, shards, tmp_path):
@@ -140,4 +140,4 @@ def test_unpaired_fewer_than_paired_is_fine(parse, shards, tmp_path):
     parse(train_arguments(shards, "RN50", tmp_path, unpaired_data=tmp_path / "few"))
     from sclip_plugin.host import openclip3
 
-    assert openclip3._run.config.unpaired.total == 3
+    assert openclip3.sclip.run.config.unpaired.total == 3

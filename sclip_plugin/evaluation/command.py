@@ -5,130 +5,89 @@ Example:
         --zeroshot aid=shards/aid --retrieval val=shards/val
 
 `--pretrained` is a training checkpoint, a weights file, or one of open_clip's tags; without it, `--model local-dir:DIR`
-takes the weights in DIR. Prints a table in percent; `--json` writes the measures under CLIP_benchmark's names.
+takes the weights in DIR. Given several times, each is evaluated. Prints a table in percent; `--json` writes the
+measures under CLIP_benchmark's names; `--bootstrap 1000` adds 95% intervals: how far they would move with other images.
 """
 
+import io
 import json
-import logging
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 from sclip_plugin.atomic import write_atomic
-from sclip_plugin.errors import DataError, UsageError
-
-CLASSIFICATION_TASK, RETRIEVAL_TASK = "zeroshot_classification", "zeroshot_retrieval"
-WEIGHTS = ("*.safetensors", "*.bin", "*.pth")  # what open_clip finds in a local-dir
-PRECISIONS = ("fp32", "amp", "amp_bf16", "bf16", "fp16")
+from sclip_plugin.errors import UsageError
+from sclip_plugin.evaluation.models import check_model, load_model
+from sclip_plugin.evaluation.requested import (
+    CLASSIFICATION_TASK,
+    RETRIEVAL_TASK,
+    add_set_arguments,
+    check_sets,
+    device_of,
+    evaluate_model,
+    requested_sets,
+)
 
 
 def add_arguments(parser) -> None:
     """Arguments of `sclip eval`."""
     parser.add_argument("--model", required=True, help="open_clip model name, or local-dir:DIR")
-    parser.add_argument("--pretrained", help="checkpoint file or pretrained tag")
-    parser.add_argument(
-        "--zeroshot", action="append", default=[], metavar="NAME=DIR", help="classification set; repeatable"
-    )
-    parser.add_argument(
-        "--retrieval", action="append", default=[], metavar="NAME=DIR", help="retrieval set; repeatable"
-    )
-    parser.add_argument("--batch-size", type=int, default=64, help="images or texts in a forward pass (default 64)")
-    parser.add_argument("--workers", type=int, default=0, help="processes that decode images (default 0: this one)")
-    parser.add_argument("--device", help="default: cuda where there is one, else cpu")
-    parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="as open_clip's (default fp32)")
+    parser.add_argument("--pretrained", action="append", help="checkpoint file or pretrained tag; repeatable")
+    add_set_arguments(parser)
+    parser.add_argument("--bootstrap", type=int, metavar="N", help="95%% intervals from N resamplings of the images")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the measures to this file")
+    parser.add_argument(
+        "--ranks", type=Path, metavar="OUT.npz", help="write the rank of the first right answer to each query"
+    )
 
 
 def run(args) -> int:
     """Evaluate, print, write. Returns 0."""
-    sets = [(CLASSIFICATION_TASK, *_named(text, "--zeroshot")) for text in args.zeroshot]
-    sets += [(RETRIEVAL_TASK, *_named(text, "--retrieval")) for text in args.retrieval]
-    _check(args, sets)
-    from sclip_plugin.evaluation.readers import CLASSIFICATION, RETRIEVAL, open_set
-
-    for task, _, folder in sets:  # all of them, before a model loads
-        open_set(folder, CLASSIFICATION if task == CLASSIFICATION_TASK else RETRIEVAL)
-    results = evaluate_sets(args, sets)
-    print(table(results))
-    if args.json:
-        report = {"model": args.model, "pretrained": args.pretrained, "precision": args.precision, "results": results}
-        write_atomic(args.json, json.dumps(report, indent=2) + "\n")
+    sets = requested_sets(args)
+    _check(args)
+    check_sets(sets)
+    args.pretrained = args.pretrained or [None]
+    records, ranks = [], {}
+    for pretrained in args.pretrained:
+        found = evaluate_sets(args, pretrained, sets)
+        title = f"{pretrained}\n" if len(args.pretrained) > 1 else ""
+        print(f"{title}{table(found)}" + ("\n" if title else ""), flush=True)
+        for record in found:
+            place = f"{pretrained}/" if title else ""
+            ranks |= {f"{place}{record['dataset']}/{name}": part for name, part in record.pop("ranks").items()}
+            records.append({"pretrained": pretrained, **record} if title else record)
+    _write(args, records, ranks)
     return 0
 
 
-def _named(text: str, flag: str) -> tuple[str, str]:
-    name, equals, folder = text.partition("=")
-    if not (name and equals and folder):
-        raise UsageError(f"{flag} must be NAME=DIR, got {text!r}")
-    return name, folder
+def _write(args, records: list[dict], ranks: dict) -> None:
+    if args.ranks:
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **ranks)
+        write_atomic(args.ranks, buffer.getvalue())
+    if args.json:
+        one = args.pretrained[0] if len(args.pretrained) == 1 else args.pretrained
+        report = {"model": args.model, "pretrained": one, "precision": args.precision, "results": records}
+        write_atomic(args.json, json.dumps(report, indent=2) + "\n")
 
 
-def _check(args, sets) -> None:
-    if not sets:
-        raise UsageError("nothing to evaluate: pass --zeroshot NAME=DIR or --retrieval NAME=DIR")
-    if args.batch_size < 1 or args.workers < 0:
-        raise UsageError("--batch-size must be at least 1 and --workers at least 0")
-    if not args.model.startswith("local-dir:"):
-        if not args.pretrained and not args.model.startswith("hf-hub:"):
-            raise UsageError(f"--pretrained is missing: --model {args.model} alone has random weights")
-        return
-    folder = Path(args.model.removeprefix("local-dir:"))
-    if not (folder / "open_clip_config.json").is_file():
-        raise DataError(f"--model {args.model}: no open_clip_config.json there")
-    if not args.pretrained and not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
-        raise DataError(f"--model {args.model}: no weights there; pass --pretrained")
+def _check(args) -> None:
+    if args.bootstrap is not None and args.bootstrap < 2:
+        raise UsageError(f"--bootstrap must be at least 2, got {args.bootstrap}")
+    if args.ranks and args.ranks.suffix != ".npz":
+        raise UsageError(f"--ranks {args.ranks}: the name must end in .npz")
+    twice = [name for name, number in Counter(args.pretrained or []).items() if number > 1]
+    if twice:
+        raise UsageError(f"--pretrained {twice[0]} is given twice")
+    check_model(args.model, args.pretrained)
 
 
-@contextmanager
-def _without_warnings(wanted: bool):
-    logging.disable(logging.WARNING if wanted else logging.NOTSET)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def load_model(name: str, pretrained: str | None, device, precision: str):
-    """(model, validation transform, tokenizer), in eval mode.
-
-    open_clip ignores `pretrained` for names with a scheme such as `local-dir:`; here it counts for them too.
-
-    Raises:
-        DataError: unknown model, or a checkpoint that is missing or does not fit the model.
-    """
-    import open_clip
-
-    separate = ":" in name and pretrained is not None
-    try:
-        with _without_warnings(separate):  # of random weights, which are replaced at once
-            model, _, preprocess = open_clip.create_model_and_transforms(
-                name, None if separate else pretrained, load_weights=not separate, precision=precision, device=device
-            )
-            if separate:
-                open_clip.load_checkpoint(model, pretrained)
-        return model.eval(), preprocess, open_clip.get_tokenizer(name)
-    except (RuntimeError, KeyError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"--model {name} --pretrained {pretrained}: {reason}") from None
-
-
-def evaluate_sets(args, sets) -> list[dict]:
-    """One record per set: dataset, task, metrics, counts."""
-    import torch
-
-    from sclip_plugin.evaluation.retrieval import evaluate_retrieval
-    from sclip_plugin.evaluation.zeroshot import evaluate_zeroshot
-
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model, preprocess, tokenizer = load_model(args.model, args.pretrained, device, args.precision)
-    options = {"device": device, "batch_size": args.batch_size, "workers": args.workers, "precision": args.precision}
-    records = []
-    for task, name, folder in sets:
-        evaluate = evaluate_zeroshot if task == CLASSIFICATION_TASK else evaluate_retrieval
-        counts: Counter = Counter()
-        metrics = evaluate(model, preprocess, tokenizer, folder, counts=counts, **options)
-        records.append({"dataset": name, "task": task, "metrics": metrics, "counts": dict(counts)})
-    return records
+def evaluate_sets(args, pretrained: str | None, sets) -> list[dict]:
+    """`evaluate_model` of a checkpoint."""
+    device = device_of(args)
+    loaded = load_model(args.model, pretrained, device, args.precision)
+    return evaluate_model(loaded, sets, args, device)
 
 
 def _short(metric: str) -> str:
@@ -143,11 +102,16 @@ def table(results: list[dict]) -> str:
         rows = [record for record in results if record["task"] == task]
         if rows:
             names = list(rows[0]["metrics"])
-            titles = [_short(name) for name in names]
+            spans = any("intervals" in record for record in rows)
+            titles = [f"{_short(name):>{9 if spans else 0}}" for name in names]
             width = max(len(task), *(len(record["dataset"]) for record in rows))
             lines = ["  ".join([f"{task:<{width}}", f"{'images':>7}", *titles])]
             for record in rows:
                 cells = [f"{100 * record['metrics'][name]:>{len(title)}.1f}" for name, title in zip(names, titles)]
                 lines.append("  ".join([f"{record['dataset']:<{width}}", f"{record['counts']['images']:>7}", *cells]))
+                if "intervals" in record:
+                    ends = [[f"{100 * end:.1f}" for end in record["intervals"][name]] for name in names]
+                    cells = [f"{'–'.join(pair):>{len(title)}}" for pair, title in zip(ends, titles)]
+                    lines.append("  ".join([f"{'  95% interval':<{width}}", " " * 7, *cells]))
             blocks.append("\n".join(lines))
     return "\n\n".join(blocks)

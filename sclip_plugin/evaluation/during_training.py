@@ -46,7 +46,7 @@ class EvaluationSets:
             open_set(self.retrieval, RETRIEVAL)
 
     def evaluate(self, model, epoch: int, last: bool, **options) -> dict[str, float]:
-        """Metrics of the sets due after `epoch` epochs, named `NAME/acc1` or `image_retrieval_recall@1`.
+        """Metrics of the sets due after `epoch` epochs: `NAME/acc1`, `image_retrieval_recall@1`, `clip_val_loss`, ….
 
         Args:
             model: an open_clip model, not wrapped by `torch.compile`.
@@ -58,7 +58,10 @@ class EvaluationSets:
                 found = evaluate_zeroshot(model, self.preprocess, self.tokenizer, folder, **options)
                 metrics.update({f"{name}/{metric}": value for metric, value in found.items()})
         if self.retrieval and _due(self.val_frequency, epoch, last):
-            metrics.update(evaluate_retrieval(model, self.preprocess, self.tokenizer, self.retrieval, **options))
+            found = evaluate_retrieval(
+                model, self.preprocess, self.tokenizer, self.retrieval, with_loss=True, **options
+            )
+            metrics.update(found)
         return metrics
 
 

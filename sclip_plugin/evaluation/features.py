@@ -38,6 +38,10 @@ class Encoder:
         self.model = getattr(model, "module", model)
         self.tokenizer, self.device, self.precision = tokenizer, torch.device(device), precision
 
+    def scale(self) -> float:
+        """s = exp(logit_scale)."""
+        return self.model.logit_scale.detach().float().exp().item()
+
     def _autocast(self):
         dtype = MIXED.get(self.precision)
         return torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext()

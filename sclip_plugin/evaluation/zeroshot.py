@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,6 +30,7 @@ def evaluate_zeroshot(
     workers: int = 0,
     precision: str = "fp32",
     counts: Counter | None = None,
+    ranks: dict | None = None,
 ) -> dict[str, float]:
     """`acc1`, `acc5` and `mean_per_class_recall` of a model on a classification set.
 
@@ -41,10 +43,14 @@ def evaluate_zeroshot(
     found = open_set(folder, CLASSIFICATION)
     counts = Counter() if counts is None else counts
     encoder = Encoder(model, tokenizer, device, precision)
-    ranks, labels = [], []
+    placed, labels = [], []
     with evaluating(model):
         classifier = class_features(encoder, found.classes, found.templates, batch_size)
         for features, answers in image_batches(encoder, found, preprocess, batch_size, workers, counts):
             labels.append(torch.tensor(answers, device=features.device))
-            ranks.append(class_ranks(features @ classifier.T, labels[-1]))
-    return classification_metrics(torch.cat(ranks), torch.cat(labels), len(found.classes))
+            placed.append(class_ranks(features @ classifier.T, labels[-1]))
+    classes, right = torch.cat(labels), torch.cat(placed)
+    if ranks is not None:
+        ranks.update({"class": right.cpu().numpy(), "label": classes.cpu().numpy()})
+        ranks["classes"] = np.array(len(found.classes))
+    return classification_metrics(right, classes, len(found.classes))

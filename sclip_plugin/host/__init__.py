@@ -5,10 +5,16 @@
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 
-SUPPORTED = {"3": "sclip_plugin.host.openclip3"}
+SUPPORTED = {"3": "sclip_plugin.host.openclip3_hooks"}
 
-#: how the plugin was activated in this process: "import hook", "explicit main", or None
+#: route of a host that has the extension point of `patches/` and drives the plugin itself
+PATCHED = "patched open_clip"
+EXTENSION_POINT = b"open_clip_train.plugins"  # what its patched modules import
+
+#: how the plugin was activated in this process: "import hook", "explicit main", PATCHED, or None
 route: str | None = None
 
 
@@ -29,18 +35,45 @@ def unsupported() -> str | None:
         return f"sclip-plugin {__version__} needs open_clip_torch 3.x, which is not installed"
     if found.split(".")[0] not in SUPPORTED:
         return f"sclip-plugin {__version__} supports open_clip_torch 3.x, but open_clip_torch {found} is installed"
+    if patched() is None:
+        return "open_clip_train is half patched: see `sclip patch status`; apply or revert completes it"
     return None
+
+
+def patched() -> bool | None:
+    """Whether the installed open_clip_train drives plugins itself; None where one half of it does (a broken patch)."""
+    spec = find_spec("open_clip_train")
+    folder = Path(next(iter(spec.submodule_search_locations))) if spec else None
+    if folder is None:
+        return False
+    found = {_imports_extension_point(folder / name) for name in ("params.py", "main.py")}
+    return found.pop() if len(found) == 1 else None
+
+
+def _imports_extension_point(path: Path) -> bool:
+    return path.is_file() and EXTENSION_POINT in path.read_bytes()
 
 
 def install(how: str) -> None:
     """Put the plugin's hooks into open_clip_train; a second call does nothing.
 
-    On an unsupported host only the argument parser is hooked, to refuse `--loss sclip` with one clear line.
+    On a patched host the hooks stand down. On an unsupported one only the argument parser is hooked, to refuse
+    `--loss sclip` with one clear line.
+
+    Raises:
+        DataError: a half-patched host, which neither hooks nor its extension point can serve.
     """
     global route
     if route is not None:
         return
-    route = how
+    state = patched()
+    if state is None:
+        from sclip_plugin.errors import DataError
+
+        raise DataError(unsupported())
+    route = PATCHED if state else how
+    if state:
+        return
     found = host_version()
     major = (found or "3").split(".")[0]
     import_module(SUPPORTED.get(major, "sclip_plugin.host.refusal")).install()

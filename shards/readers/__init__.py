@@ -1,39 +1,75 @@
-"""Readers: one small file per source format, all giving `base.Sample`s. A new format is a file and a line."""
+"""Readers: one small file per source format, all giving `base.Sample`s. A new format is a file and a line here."""
 
 import os
+from importlib import import_module
 
 from sclip_plugin.errors import DataError, UsageError
-from sclip_plugin.shards.readers.base import Reader
-from sclip_plugin.shards.readers.folder import FolderReader
-from sclip_plugin.shards.readers.table import TableReader
+from sclip_plugin.shards.readers.base import FileImage, Image, Locator, Options, Reader, SliceImage
 
-FORMATS = ("table", "folder")
+# name → class; imported when asked for, since some need an extra. The order is the order of recognition: a source that
+# several recognise is of the first.
+_FORMATS = {
+    "webdataset": "webdataset.WebDatasetReader",
+    "fashion200k": "fashion200k.Fashion200kReader",
+    "fashiongen": "fashiongen.FashionGenReader",
+    "polyvore": "polyvore.PolyvoreReader",
+    "scicap": "scicap.SciCapReader",
+    "karpathy": "karpathy.KarpathyReader",
+    "coco": "coco.CocoReader",
+    "jsonl": "records.JsonReader",
+    "arrow": "arrow.ArrowReader",
+    "imagefolder": "imagefolder.ImageFolderReader",
+    "parquet": "parquet.ParquetReader",
+    "table": "table.TableReader",
+    "folder": "folder.FolderReader",
+}
+FORMATS = tuple(_FORMATS)
+
+
+def reader_class(form: str) -> type[Reader]:
+    """The reader of a format."""
+    module, name = _FORMATS[form].split(".")
+    return getattr(import_module(f"sclip_plugin.shards.readers.{module}"), name)
 
 
 def recognise(source: str) -> str:
-    """The format of `source`. Raises DataError where it does not exist, UsageError where it cannot be told."""
-    if os.path.isdir(source):
-        return "folder"
-    if not os.path.isfile(source):
-        raise DataError(f"no such file or folder: {source}")
-    if source.lower().endswith((".csv", ".tsv", ".txt", ".tab")):
-        return "table"
-    raise UsageError(f"{source}: format not recognised; give --from {{{','.join(FORMATS)}}}")
-
-
-def make_reader(source: str, images: str | None, columns: dict[str, str], form: str | None, captions: bool) -> Reader:
-    """The reader for `source`.
+    """The format of `source`.
 
     Raises:
-        UsageError: options that this format does not take.
+        DataError: it does not exist. UsageError: it cannot be told.
     """
-    recognised = recognise(source)
-    form = form or recognised
-    if form == "folder":
-        taken = [f"--{name}-column" for name in columns] + (["--images"] if images else [])
-        if taken:
-            raise UsageError(f"{taken[0]} has no meaning for a folder of images ({source})")
-        return FolderReader(source, "SOURCE")
-    if os.path.isdir(source):
-        raise UsageError(f"--from table: {source} is a folder")
-    return TableReader(source, images, columns, captions)
+    if not os.path.exists(source):
+        raise DataError(f"no such file or folder: {source}")
+    found = next((form for form in FORMATS if reader_class(form).recognises(source)), None)
+    if found is None:
+        raise UsageError(f"{source}: format not recognised; give --from {{{','.join(FORMATS)}}}")
+    return found
+
+
+def make_reader(source: str, options: Options, form: str | None = None) -> Reader:
+    """The reader for `source`, of the format recognised or given.
+
+    Raises:
+        DataError: no such source, or one that is not of that format.
+        UsageError: options that this format does not take; a format that cannot be told.
+    """
+    form = form or recognise(source)
+    kind = reader_class(form)
+    given = (["images"] if options.images else []) + [f"{role}-column" for role in options.columns]
+    for name in given:
+        if name.removesuffix("-column") not in kind.takes:
+            raise UsageError(f"--{name} has no meaning for {source}, read as {form}")
+    if not os.path.exists(source):
+        raise DataError(f"no such file or folder: {source}")
+    return kind(source, options)
+
+
+def open_image(place: Locator) -> Image:
+    """The image at a locator."""
+    if place.form == "file":
+        return FileImage(place.path)
+    if place.form == "slice":
+        return SliceImage(place.path, place.offset, place.length)
+    from sclip_plugin.shards.readers.fashiongen import PixelImage
+
+    return PixelImage(place.path, place.offset, place.length)

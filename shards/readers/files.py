@@ -1,9 +1,10 @@
 """Images in a folder: finding them, and keeping names from leading out of it."""
 
+import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sclip_plugin.errors import DataError
 
@@ -11,6 +12,20 @@ SUFFIXES = frozenset(("jpg", "jpeg", "jfif", "png", "webp", "tif", "tiff", "bmp"
 OUTSIDE = "name leads out of the images folder"
 MISSING = "image missing"
 LINK = "link in the images folder"
+
+
+def file_hash(path: str) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
+
+
+def first_existing(root: str, names: Iterable[str]) -> str | None:
+    """The first of some relative names that exists below `root`, as a path; None without any."""
+    return next((path for name in names if os.path.exists(path := os.path.join(root, name))), None)
 
 
 class ImageFolder:

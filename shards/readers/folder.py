@@ -4,31 +4,41 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
-from sclip_plugin.shards.readers.base import FileImage, Sample, Tally
+from sclip_plugin.shards.readers.base import FileImage, Options, Sample, Tally
 from sclip_plugin.shards.readers.files import ImageFolder
+
+TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".hdf5", ".h5")
 
 
 class FolderReader:
-    """Every image below `path`; with `classes`, the first folder's name is its label.
+    """Every image below `path`; the first folder's name is its label.
 
-    prefix: put before each source name, so that two folders can hold files of one name.
+    flag: how messages call the folder. classes: whether folders are classes. Files at the top that look like captions
+    are not read; they are noted.
     """
 
-    def __init__(self, path: str, flag: str, classes: bool = True, prefix: str = ""):
+    takes = frozenset()
+
+    def __init__(self, path: str, options: Options | None = None, flag: str = "SOURCE", classes: bool = True):
         self.folder = ImageFolder(path, flag)
         self.classes = classes
-        self.prefix = prefix
         self.tally = Tally()
 
+    @classmethod
+    def recognises(cls, source: str) -> bool:
+        return os.path.isdir(source)
+
     def samples(self) -> Iterator[Sample]:
-        skipped = Counter()
+        skipped: Counter = Counter()
         for relative in self.folder.walk(skipped):
-            self.tally.images += 1
             top, slash, _ = relative.partition("/")
             label = top.replace("_", " ") if self.classes and slash else None
-            yield Sample(self.prefix + relative, FileImage(self.folder.path(relative)), label=label)
+            yield Sample(relative, FileImage(self.folder.path(relative)), label=label)
         self.tally.images += skipped.total()
         self.tally.skipped_images += skipped
+        for name in sorted(os.listdir(self.folder.root)):
+            if name.lower().endswith(TEXTS):
+                self.tally.notes[f"not read: {name} (give the file as SOURCE to read it)"] += 1
 
     def describe(self) -> dict:
         return {"format": "folder", "name": os.path.basename(self.folder.root)}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sclip_plugin import cli
 from sclip_plugin.errors import DataError
-from sclip_plugin.evaluation.command import load_model
+from sclip_plugin.evaluation.models import load_model
 from sclip_plugin.evaluation.retrieval import evaluate_retrieval
 from sclip_plugin.evaluation.zeroshot import evaluate_zeroshot
 
@@ -187,6 +187,39 @@ def test_command_prints_and_writes(model_name, tmp_path, capsys):
     assert "themes" in printed
 
 
+def test_several_checkpoints_with_intervals_and_ranks(model_name, tmp_path, capsys):
+    state = load_model(model_name, None, "cpu", "fp32")[0].state_dict()
+    generator = torch.Generator().manual_seed(1)
+    other = {k: v + torch.randn(v.shape, generator=generator) if v.is_floating_point() else v for k, v in state.items()}
+    files = [str(tmp_path / name) for name in ("a.pt", "b.pt")]
+    for file, weights in zip(files, (state, other)):
+        torch.save(weights, file)
+    sets = [
+        "--zeroshot",
+        f"x={classification_set(tmp_path / 'c')}",
+        "--retrieval",
+        f"x={retrieval_set(tmp_path / 'r')}",
+    ]
+    outputs = ["--json", str(tmp_path / "o.json"), "--ranks", str(tmp_path / "o.npz"), "--bootstrap", "50"]
+    chosen = [word for file in files for word in ("--pretrained", file)]
+    assert cli.main(["eval", "--model", model_name, *chosen, *sets, *outputs, "--device", "cpu"]) == 0
+    report = json.loads((tmp_path / "o.json").read_text())
+    assert report["pretrained"] == files
+    assert [record["pretrained"] for record in report["results"]] == [files[0]] * 2 + [files[1]] * 2
+    for record in report["results"]:
+        assert record["bootstrap"] == 50
+        for name, value in record["metrics"].items():
+            low, high = record["intervals"][name]
+            assert 0 <= low <= value <= high <= 1
+    import numpy as np
+
+    with np.load(tmp_path / "o.npz") as ranks:
+        for file, record in zip((files[0], files[1]), report["results"][::2]):
+            assert (ranks[f"{file}/x/class"] == 0).mean() == pytest.approx(record["metrics"]["acc1"])
+            assert np.bincount(ranks[f"{file}/x/owner"]).tolist() == [1, 3, 2, 1, 2, 1, 3]
+    assert "95% interval" in capsys.readouterr().out
+
+
 def test_pretrained_counts_for_a_local_dir(model_name, tmp_path):
     state = {
         key: torch.zeros_like(value)
@@ -204,6 +237,9 @@ def test_pretrained_counts_for_a_local_dir(model_name, tmp_path):
         (["--model", "local-dir:{m}"], 2, "nothing to evaluate"),
         (["--model", "local-dir:{m}", "--retrieval", "folder"], 2, "--retrieval must be NAME=DIR, got 'folder'"),
         (["--model", "local-dir:{m}", "--retrieval", "a=b", "--batch-size", "0"], 2, "--batch-size must be at least 1"),
+        (["--model", "local-dir:{m}", "--retrieval", "a={r}", "--bootstrap", "1"], 2, "--bootstrap must be at least 2"),
+        (["--model", "local-dir:{m}", "--retrieval", "a={r}", "--ranks", "o.json"], 2, "must end in .npz"),
+        (["--model", "local-dir:{m}", "--retrieval", "a=b", "--retrieval", "a=c"], 2, "--retrieval a is given twice"),
         (["--model", "local-dir:nowhere", "--retrieval", "a=b"], 1, "no open_clip_config.json there"),
         (["--model", "local-dir:{m}", "--retrieval", "a=nowhere"], 1, "nowhere: no such folder"),
         (["--model", "local-dir:{m}", "--pretrained", "no.pt", "--retrieval", "a={r}"], 1, "no.pt"),

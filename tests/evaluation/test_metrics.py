@@ -71,6 +71,38 @@ def test_chunks_change_nothing(monkeypatch):
     assert max(sizes) <= 130
 
 
+def test_right_candidates_are_those_of_the_same_owner():
+    queries, candidates = torch.tensor([2, 0, 5, 1]), torch.tensor([1, 2, 0, 2, 2, 1])
+    assert metrics.right_candidates(queries, candidates).tolist() == [
+        [1, 3, 4],
+        [2, -1, -1],
+        [-1, -1, -1],
+        [0, 5, -1],
+    ]
+    assert metrics.right_candidates(queries, torch.tensor([9])).tolist() == [[-1]] * 4
+
+
+def test_validation_loss_is_clips_over_batches_with_first_captions():
+    images, texts, _ = random_case(4, 7, 12, ties=False)
+    owner = torch.tensor([0, 0, 1, 3, 3, 3, 4, 5, 6, 6, 6, 6])  # image 2 has none
+    first = {int(o): m for m, o in reversed(list(enumerate(owner.tolist())))}
+    kept, total = [0, 1, 3, 4, 5, 6], 0.0
+    for batch in (kept[:4], kept[4:]):
+        logits = 9.0 * images[batch] @ texts[[first[n] for n in batch]].T
+        labels = torch.arange(len(batch))
+        total += (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)).item() / 2 * len(batch)
+    assert metrics.contrastive_loss(images, texts, owner, 9.0, 4) == pytest.approx(total / 6)
+
+
+def test_ranks_are_handed_out():
+    images, texts, owner = random_case(5, 6, 9, ties=False)
+    ranks = {}
+    found = metrics.retrieval_metrics(images, texts, owner, ranks=ranks)
+    assert (ranks["image"] < 5).mean() == pytest.approx(found["image_retrieval_recall@5"])
+    assert (ranks["text"] < 1).mean() == pytest.approx(found["text_retrieval_recall@1"])
+    assert ranks["owner"].tolist() == owner.tolist()
+
+
 def test_an_image_without_caption_is_missed():
     images = torch.eye(3)
     found = metrics.retrieval_metrics(images, images[:2], torch.tensor([0, 1]), recall_k=(1, 10))

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import tarfile
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,22 @@ def check_counts(out: Path) -> dict:
 def tree(out: Path) -> dict[str, bytes]:
     """Every file below `out`."""
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+def stock_reads(out: Path) -> tuple[int, list[str]]:
+    """(samples counted, texts read) of the paired folder by stock open_clip's loader."""
+    from open_clip_train.data import get_wds_dataset
+    from torchvision.transforms.functional import to_tensor
+
+    args = Namespace(
+        train_data=f"{out}/paired/{{000000..{len(tars(out / 'paired')) - 1:06d}}}.tar",
+        train_num_samples=None,
+        train_data_upsampling_factors=None,
+        dataset_resampled=False,
+        batch_size=1,
+        world_size=1,
+        workers=0,
+        seed=0,
+    )
+    data = get_wds_dataset(args, to_tensor, is_train=True, tokenizer=lambda text: [text])
+    return data.dataloader.num_samples, [text for _, batch in data.dataloader for text in batch]

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-from argparse import Namespace
 
 import pytest
 from PIL import Image
@@ -16,6 +15,7 @@ from shard_helpers import (
     picture,
     source,
     sources,
+    stock_reads,
     tars,
     tree,
     write_csv,
@@ -72,23 +72,8 @@ def test_counts_sizes_and_hashes_agree(out):
 
 
 def test_stock_open_clip_trains_on_the_paired_folder(out):
-    from open_clip_train.data import get_wds_dataset
-    from torchvision.transforms.functional import to_tensor
-
-    last = len(tars(out / "paired")) - 1
-    args = Namespace(
-        train_data=f"{out}/paired/{{000000..{last:06d}}}.tar",
-        train_num_samples=None,
-        train_data_upsampling_factors=None,
-        dataset_resampled=False,
-        batch_size=4,
-        world_size=1,
-        workers=0,
-        seed=0,
-    )
-    data = get_wds_dataset(args, to_tensor, is_train=True, tokenizer=lambda text: [text])
-    assert data.dataloader.num_samples == 36
-    texts = [text for _, batch in data.dataloader for text in batch]
+    counted, texts = stock_reads(out)
+    assert counted == 36
     assert sorted(texts) == sorted(sample["txt"].decode() for sample in members(out / "paired").values())
 
 
@@ -225,3 +210,13 @@ def test_workers_and_repetition_change_no_byte(root, tmp_path):
     for name, workers in (("a", 1), ("b", 4)):
         assert convert(root, tmp_path / name, "--workers", workers, "--shards", 6) == 0
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_a_split_column_counts_where_it_is_named(tmp_path):
+    root = source(tmp_path, captioned=0, bare=6)
+    rows = [(f"p00{n}.jpg", f"text {n}", "test" if n < 2 else "train") for n in range(6)]
+    write_csv(root / "captions.csv", rows, ("filepath", "caption", "split"))
+    assert convert(root, tmp_path / "named", "--split-column", "split") == 0
+    assert sources(tmp_path / "named/val/test") == {"p000.jpg", "p001.jpg"}
+    assert convert(root, tmp_path / "not", "--val-ratio", 0) == 0
+    assert len(sources(tmp_path / "not/paired")) == 6

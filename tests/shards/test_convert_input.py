@@ -145,7 +145,7 @@ def test_a_captionless_image_of_a_paired_group_is_left_out(tmp_path):
         (("--as", "classification", "x", "--templates", "none"), 2, "must be one line that holds {c}"),
         (("--caption-column", "words"), 2, "no column 'words' in .*its columns are: filepath, caption, label, group"),
         (("--unpaired-images", "nowhere"), 1, "--unpaired-images: no such folder: nowhere"),
-        (("--from", "folder"), 2, "--images has no meaning for a folder"),
+        (("--from", "folder"), 2, "--images has no meaning for .*captions.csv, read as folder"),
     ],
 )
 def test_refusals(tmp_path, capsys, flags, status, message):

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from shard_helpers import check_counts, convert, image, members, picture, source
 
-from sclip_plugin.shards.images import ImageFault, Transform, encode, inspect
-from sclip_plugin.shards.readers.base import FileImage
+from sclip_plugin.shards.images import Transform, encode, inspect
+from sclip_plugin.shards.readers.base import FileImage, SliceImage
 
 
 def save(picture: Image.Image, form: str, **options) -> bytes:
@@ -31,7 +31,7 @@ def judged(path, data: bytes, transform=Transform()):  # noqa: B008
     verdict = inspect(FileImage(str(path)), transform)
     if not verdict.recode:
         return verdict.suffix, "", None
-    return verdict.suffix, verdict.recode, Image.open(io.BytesIO(encode(data, verdict, transform)))
+    return verdict.suffix, verdict.recode, Image.open(io.BytesIO(encode(data, verdict.suffix, transform)))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,20 @@ def test_what_only_fails_while_decoding_is_counted_at_writing(tmp_path):
     assert picture(members(tmp_path / "out/unpaired")["whole"])[0] == "png"
 
 
-def test_empty_files_are_faults(tmp_path):
+def test_empty_and_missing_files_are_faults(tmp_path):
     (tmp_path / "x").write_bytes(b"")
-    with pytest.raises(ImageFault, match="empty file"):
-        inspect(FileImage(str(tmp_path / "x")), Transform())
+    assert inspect(FileImage(str(tmp_path / "x")), Transform()).fault == "empty file"
+    assert inspect(FileImage(str(tmp_path / "y")), Transform()).fault == "unreadable file (No such file or directory)"
+
+
+def test_a_slice_reads_as_its_file_would(tmp_path):
+    data = image(3)
+    (tmp_path / "whole").write_bytes(data)
+    (tmp_path / "within").write_bytes(b"before" + data + b"after")
+    part = SliceImage(str(tmp_path / "within"), 6, len(data))
+    assert part.read() == data
+    with part.open() as file:
+        assert file.read() == data
+    assert inspect(part, Transform(), check=True) == inspect(
+        FileImage(str(tmp_path / "whole")), Transform(), check=True
+    )

@@ -1,0 +1,78 @@
+"""Figures that say what the pseudo-labels of a step are like. Pure functions of tensors; nothing is read back.
+
+Legend: U unpaired images, B pairs, K keywords, D width, W ranks. Where a rank holds its own rows of the plan only
+(`--local-loss`), the figures are brought together over the ranks; all of them must call then. Ours.
+"""
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from sclip_plugin.partial_labels import candidate_sets
+
+
+def entropy(weights: Tensor) -> Tensor:
+    """(…,): −Σ w·log w over the last dimension, nats; 0·log 0 = 0."""
+    return torch.special.entr(weights).sum(dim=-1)
+
+
+def _mean_over_ranks(tensor: Tensor, world_size: int) -> Tensor:
+    if world_size > 1:
+        dist.all_reduce(tensor)
+        tensor = tensor / world_size
+    return tensor
+
+
+def label_measures(plan: Tensor, world_size: int = 1) -> dict[str, Tensor]:
+    """Of the pseudo-labels P (U, B), rows sum to 1; 0-dim each.
+
+    label_entropy: mean entropy of a row, nats. effective_captions: mean of its exponential, the number of captions that
+    an image draws from, 1 … B. heaviest_weight: mean of a row's largest weight. captions_used: exponential of the
+    entropy of the column mass, as a share of B: 1 where all captions are used evenly, 1/B where one takes all.
+    heaviest_caption: the largest column mass, as a share of the whole. marginal_error: L1 distance of the column mass
+    from uniform.
+
+    Args:
+        world_size: ranks that hold rows of the same plan.
+    """
+    rows = entropy(plan)
+    means = torch.stack([rows.mean(), rows.exp().mean(), plan.max(dim=1).values.mean()])
+    packed = _mean_over_ranks(torch.cat([means, plan.mean(dim=0)]), world_size)
+    mass = packed[3:]
+    return {
+        "label_entropy": packed[0],
+        "effective_captions": packed[1],
+        "heaviest_weight": packed[2],
+        "captions_used": entropy(mass).exp() / plan.shape[1],
+        "heaviest_caption": mass.max(),
+        "marginal_error": (mass - 1 / plan.shape[1]).abs().sum(),
+    }
+
+
+def keyword_measures(
+    plan: Tensor, candidates: Tensor, queries: Tensor, keywords: Tensor, scale: Tensor, world_size: int = 1
+) -> dict[str, Tensor]:
+    """Of the candidate keywords; 0-dim each.
+
+    without_candidates: share of the unpaired images that have none. candidates_per_image: their mean number.
+    keyword_confidence: probability that the model's softmax over all keywords gives to the candidates, mean over the
+    images that have some; 0 where none has. commonest_keyword: share of the images that have the candidate that most
+    have. commonest_index: which one.
+
+    Args:
+        plan: P (U, B). candidates: A, bool (B, K). queries: Q (U, D). keywords: G (K, D). scale: s, one element.
+    """
+    sets = candidate_sets(plan, candidates)
+    logits = scale.float() * (queries.float() @ keywords.float().T)
+    inside = (torch.softmax(logits, dim=1) * sets).sum(dim=1)
+    some = sets.any(dim=1)
+    means = torch.stack([some.float().mean(), sets.sum(dim=1).float().mean(), (inside * some).mean()])
+    packed = _mean_over_ranks(torch.cat([means, sets.float().mean(dim=0)]), world_size)
+    commonest = packed[3:].max(dim=0)
+    return {
+        "without_candidates": 1 - packed[0],
+        "candidates_per_image": packed[1],
+        "keyword_confidence": packed[2] / packed[0].clamp(min=torch.finfo(torch.float32).tiny),
+        "commonest_keyword": commonest.values,
+        "commonest_index": commonest.indices.float(),
+    }

@@ -1,0 +1,26 @@
+"""Keys of samples: what a name becomes inside shards, where keys have no dot, no space and nothing but ASCII."""
+
+import hashlib
+import re
+
+KEY_LENGTH = 80  # with the suffix below the 100 bytes of a plain tar header
+
+
+def stem(source: str) -> str:
+    """The source name without the last suffix: `a/b.c.jpg` → `a/b.c`."""
+    folder, slash, name = source.rpartition("/")
+    return folder + slash + (name.rpartition(".")[0] or name)
+
+
+def plain_key(base: str) -> str:
+    """A stem in letters, digits, `_` and `-`."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", base)
+
+
+def key(source: str, unique: bool) -> str:
+    """The key of a source name; with eight digits of its hash where the plain one is not unique, empty or too long."""
+    plain = plain_key(stem(source))
+    if unique and len(plain) <= KEY_LENGTH and plain.strip("_"):
+        return plain
+    digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{plain[: KEY_LENGTH - 9]}-{digest[:8]}"

@@ -1,0 +1,122 @@
+"""Tables with the images inside (parquet, Arrow): rows with `struct<bytes, path>` or binary images.
+
+Images are copied once, in the order of the source, to a spool file in the conversion's scratch folder, from where they
+can be read in any order; it is removed at the end. Needs pyarrow.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.shards.readers.base import Sample, SliceImage, Tally, as_captions
+from sclip_plugin.shards.readers.columns import find_columns
+
+BATCH = 256  # rows in memory at a time
+
+
+def pyarrow(source: str):
+    """The pyarrow package.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import pyarrow
+    except ImportError:
+        raise UsageError(f"{source}: reading it needs pyarrow: pip install 'sclip-plugin[parquet]'") from None
+    return pyarrow
+
+
+@contextmanager
+def arrow_errors(path: str):
+    """What pyarrow raises on damaged files, as a DataError that names the file."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors derive from these
+        raise DataError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+class Spool:
+    """A file to which images are appended. unique: part of its name."""
+
+    def __init__(self, folder: Path, unique: str):
+        self.path = folder / f"spool-{unique}"
+        self._file = None
+
+    def add(self, data: bytes) -> SliceImage:
+        """Append `data`; where it is."""
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.path, "wb")  # noqa: SIM115 (removed with its folder at the end of the run)
+        offset = self._file.tell()
+        self._file.write(data)
+        return SliceImage(str(self.path), offset, len(data))
+
+    def flush(self) -> None:
+        """Let what was added be read."""
+        if self._file is not None:
+            self._file.flush()
+
+
+class RowSamples:
+    """Samples of the rows of record batches.
+
+    Args:
+        given: {role: column} by the user. captions: whether a caption column is needed.
+    """
+
+    def __init__(self, source: str, given: dict[str, str], captions: bool, spool: Spool, tally: Tally):
+        self.source, self.given, self.spool, self.tally = source, given, spool, tally
+        self.needed = ("image", "caption") if captions else ("image",)
+
+    def samples(self, name: str, batches, split: str | None) -> Iterator[Sample]:
+        """name: of the file, put before each image's. batches: pyarrow record batches of one schema."""
+        columns, names, number = None, {}, 0
+        for batch in batches:
+            if columns is None:
+                columns = find_columns(batch.schema.names, self.given, self.source, self.needed)
+                names = class_names(batch.schema)
+            for row in batch.select(list(columns.values())).to_pylist():
+                number += 1
+                fields = {role: row[column] for role, column in columns.items()}
+                label = fields.get("label")
+                if isinstance(label, int) and columns["label"] in names:
+                    known = names[columns["label"]]
+                    fields["label"] = known[label] if 0 <= label < len(known) else None
+                yield from self._sample(fields, f"{name}-{number:07d}", f"{self.source}: {name}: row {number}", split)
+            self.spool.flush()
+
+    def _sample(self, fields: dict, plain: str, where: str, split: str | None) -> Iterator[Sample]:
+        image, captions = fields["image"], as_captions(fields.get("caption"))
+        path = image.get("path") if isinstance(image, dict) else None
+        data = image.get("bytes") if isinstance(image, dict) else image
+        if not isinstance(data, bytes) or not data:
+            self.tally.skip_image("no image bytes in its row", len(captions))
+            return
+        group, label = fields.get("group"), fields.get("label")
+        yield Sample(
+            f"{plain}{suffix_of(path)}",
+            self.spool.add(data),
+            captions,
+            label=None if label in (None, "") else str(label),
+            group=None if group in (None, "") else str(group),
+            split=fields.get("split") or split,
+            where=where,
+        )
+
+
+def suffix_of(path) -> str:
+    """The suffix of a path, `.img` without one; keys are made without it."""
+    name = str(path or "").rpartition("/")[2]
+    return f".{name.rpartition('.')[2].lower()}" if "." in name else ".img"
+
+
+def class_names(schema) -> dict[str, list[str]]:
+    """{column: class names} of Hugging Face's ClassLabel columns, from the schema's metadata."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {name: one["names"] for name, one in features.items() if isinstance(one, dict) and "names" in one}

@@ -1,0 +1,71 @@
+"""Fashion200k: `labels/{dress,jacket,pants,skirt,top}_{train,test}_detect_all.txt`, lines `path\\tscore\\tsentence`.
+
+`path` is `women/CATEGORY/SUBCATEGORY/ITEM/FILE`; an item has several images, which share its sentence and are kept on
+one side of every split. Many of the images listed are gone; they are counted.
+"""
+
+import glob
+import os
+from collections.abc import Iterator
+
+from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.shards.readers.base import Options, Sample, Tally
+from sclip_plugin.shards.readers.files import ImageFolder, file_hash
+from sclip_plugin.shards.readers.named import NamedImages
+
+LABELS = {"category": 1, "subcategory": 2}  # part of the path
+
+
+class Fashion200kReader:
+    """`source`: the folder that holds `labels/` and `women/`. `--label-column subcategory` labels more finely."""
+
+    takes = frozenset({"label", "images"})
+
+    def __init__(self, source: str, options: Options):
+        self.files = _files(source)
+        if not self.files:
+            raise DataError(f"--from fashion200k: no labels/*_detect_all.txt in {source}")
+        wanted = options.columns.get("label", "category")
+        if wanted not in LABELS:
+            raise UsageError(f"--label-column of Fashion200k must be one of {', '.join(LABELS)}, got {wanted!r}")
+        self.level = LABELS[wanted]
+        self.tally = Tally()
+        self.images = NamedImages(ImageFolder(options.images or source, "--images"), self.tally)
+
+    @classmethod
+    def recognises(cls, source: str) -> bool:
+        return bool(_files(source))
+
+    def samples(self) -> Iterator[Sample]:
+        for path in self.files:
+            split = "test" if "_test_" in os.path.basename(path) else "train"
+            with open(path, encoding="utf-8", errors="replace") as file:
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        yield from self._sample(line.rstrip("\n").split("\t"), f"{path}: line {number}", split)
+        for sample in self.images.others():
+            if parts := _parts(sample.source):
+                sample.group = f"item {parts[3]}"
+            yield sample
+
+    def _sample(self, cells: list[str], where: str, split: str) -> Iterator[Sample]:
+        parts = _parts(cells[0])
+        if len(cells) != 3 or not parts:
+            raise DataError(f"{where}: expected path, score and sentence separated by tabs, the path of five parts")
+        label, group = parts[self.level].replace("_", " "), f"item {parts[3]}"
+        fields = {"image": cells[0], "caption": cells[2], "label": label, "group": group, "split": split}
+        yield from self.images.sample(fields, where)
+
+    def describe(self) -> dict:
+        hashes = {os.path.basename(path): file_hash(path) for path in self.files}
+        return {"format": "fashion200k", "name": os.path.basename(self.images.folder.root), "sha256": hashes}
+
+
+def _parts(path: str) -> list[str]:
+    """women, category, subcategory, item, file; [] for another path."""
+    parts = path.split("/")
+    return parts if len(parts) == 5 else []
+
+
+def _files(source: str) -> list[str]:
+    return sorted(glob.glob(os.path.join(glob.escape(source), "labels", "*_detect_all.txt")))

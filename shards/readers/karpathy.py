@@ -1,0 +1,70 @@
+"""Karpathy's `dataset*.json` (RSICD, UCM-captions, Sydney-captions, COCO and Flickr splits): several captions an image.
+
+    {"images": [{"filename": …, "filepath": …, "split": …, "sentences": [{"raw": …}, …]}, …]}
+
+RSICD pads to five captions with duplicates; those are dropped and counted like any other duplicate.
+"""
+
+import os
+from collections.abc import Iterator
+
+from sclip_plugin.errors import DataError
+from sclip_plugin.shards.readers.base import Options, Sample, Tally
+from sclip_plugin.shards.readers.files import ImageFolder, file_hash
+from sclip_plugin.shards.readers.jsonfile import first_item, items, only_json
+from sclip_plugin.shards.readers.named import NamedImages
+
+
+class KarpathyReader:
+    """`source`: the JSON file, or the folder that holds it as its only `dataset*.json`.
+
+    Images are looked for in `options.images`; without it in the file's folder and its subfolders whose names say image
+    or img, whichever holds the first image. Images of that folder that the file does not name come without caption.
+    """
+
+    takes = frozenset({"images"})
+
+    def __init__(self, source: str, options: Options):
+        self.path = _find(source)
+        if self.path is None:
+            raise DataError(f"--from karpathy: no dataset*.json with images and their sentences: {source}")
+        self.tally = Tally()
+        folders = [options.images] if options.images else _image_folders(os.path.dirname(os.path.abspath(self.path)))
+        found = [NamedImages(ImageFolder(folder, "--images"), self.tally) for folder in folders]
+        names = _names(first_item(self.path, "images.item"))
+        self.images = next((one for one in found if any(one.locate(name)[0] for name in names)), found[0])
+
+    @classmethod
+    def recognises(cls, source: str) -> bool:
+        return _find(source) is not None
+
+    def samples(self) -> Iterator[Sample]:
+        for number, image in enumerate(items(self.path, "images.item"), 1):
+            names = _names(image)
+            name = next((name for name in names if self.images.locate(name)[0]), names[0])
+            fields = {"image": name, "caption": image.get("sentences"), "split": image.get("split")}
+            yield from self.images.sample(fields, f"{self.path}: image {number}")
+        yield from self.images.others()
+
+    def describe(self) -> dict:
+        return {"format": "karpathy", "name": os.path.basename(self.path), "sha256": file_hash(self.path)}
+
+
+def _find(source: str) -> str | None:
+    return only_json(source, "dataset*.json", "images.item", {"sentences", "filename"})
+
+
+def _names(image: dict) -> list[str]:
+    """How the image may be named below the images folder."""
+    name = str(image.get("filename") or "")
+    return [os.path.join(str(image["filepath"]), name), name] if image.get("filepath") and name else [name]
+
+
+def _image_folders(root: str) -> list[str]:
+    """`root` and its direct subfolders whose names say image or img."""
+    below = [
+        os.path.join(root, name)
+        for name in sorted(os.listdir(root))
+        if "image" in name.lower() or "img" in name.lower()
+    ]
+    return [root, *(path for path in below if os.path.isdir(path) and not os.path.islink(path))]

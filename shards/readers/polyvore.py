@@ -1,0 +1,73 @@
+"""Polyvore: `{train,valid,test}_info.json` (`images, id, title, description`) and `polyvore_item_metadata.json`, whose
+`semantic_category` is the label."""
+
+import glob
+import os
+from collections.abc import Iterator
+
+import ijson
+
+from sclip_plugin.errors import DataError
+from sclip_plugin.shards.readers.base import Options, Sample, Tally
+from sclip_plugin.shards.readers.files import ImageFolder, file_hash, first_existing
+from sclip_plugin.shards.readers.jsonfile import items
+from sclip_plugin.shards.readers.named import NamedImages
+
+METADATA = "polyvore_item_metadata.json"
+
+
+class PolyvoreReader:
+    """`source`: the folder with the JSON files and `images/`."""
+
+    takes = frozenset({"images"})
+
+    def __init__(self, source: str, options: Options):
+        self.source = source
+        self.files = _files(source)
+        if not self.files:
+            raise DataError(f"--from polyvore: no *_info.json beside {METADATA} in {source}")
+        self.tally = Tally()
+        folder = options.images or first_existing(source, ("images",)) or source
+        self.images = NamedImages(ImageFolder(folder, "--images"), self.tally)
+
+    @classmethod
+    def recognises(cls, source: str) -> bool:
+        return bool(_files(source))
+
+    def samples(self) -> Iterator[Sample]:
+        labels = _labels(os.path.join(self.source, METADATA))
+        for path in self.files:
+            split = os.path.basename(path).removesuffix("_info.json")
+            for number, item in enumerate(items(path, "item"), 1):
+                name = str(item.get("images") or f"{item.get('id')}.jpg")
+                fields = {"image": name, "caption": _caption(item), "label": labels.get(str(item.get("id")))}
+                yield from self.images.sample({**fields, "split": split}, f"{path}: item {number}")
+        yield from self.images.others()
+
+    def describe(self) -> dict:
+        hashes = {os.path.basename(path): file_hash(path) for path in self.files}
+        return {"format": "polyvore", "name": os.path.basename(os.path.realpath(self.source)), "sha256": hashes}
+
+
+def _caption(item: dict) -> str:
+    texts = (str(item.get(name) or "").strip() for name in ("title", "description"))
+    return ". ".join(text.rstrip(". ") for text in texts if text)
+
+
+def _labels(path: str) -> dict[str, str]:
+    """{item id: semantic category}."""
+    try:
+        with open(path, "rb") as file:
+            return {
+                prefix.removesuffix(".semantic_category"): value
+                for prefix, event, value in ijson.parse(file)
+                if event == "string" and prefix.endswith(".semantic_category")
+            }
+    except (OSError, ijson.JSONError) as error:
+        raise DataError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def _files(source: str) -> list[str]:
+    if not os.path.isfile(os.path.join(source, METADATA)):
+        return []
+    return sorted(glob.glob(os.path.join(glob.escape(source), "*_info.json")))

@@ -1,0 +1,72 @@
+"""SciCap: one JSON per figure in `SciCap-Caption-All/{train,val,test}`, figures in `SciCap-No-Subfig-Img/{split}`.
+
+Figures with subfigures have no image there; they are counted.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+
+from sclip_plugin.errors import DataError
+from sclip_plugin.shards.readers.base import Options, Sample, Tally, split_name
+from sclip_plugin.shards.readers.files import ImageFolder
+from sclip_plugin.shards.readers.named import NamedImages
+
+CAPTIONS, FIGURES = "SciCap-Caption-All", "SciCap-No-Subfig-Img"
+SPLITS = ("train", "val", "test")
+SUBFIGURES = "caption of a figure with subfigures"
+
+
+class SciCapReader:
+    """`source`: the folder that holds both. A figure's label is its `figure-type`, its group the paper."""
+
+    takes = frozenset({"images"})
+
+    def __init__(self, source: str, options: Options):
+        if not self.recognises(source):
+            raise DataError(f"--from scicap: no {CAPTIONS} in {source}")
+        self.source = source
+        self.tally = Tally()
+        folder = ImageFolder(options.images or os.path.join(source, FIGURES), "--images")
+        self.images = NamedImages(folder, self.tally)
+
+    @classmethod
+    def recognises(cls, source: str) -> bool:
+        return os.path.isdir(os.path.join(source, CAPTIONS))
+
+    def samples(self) -> Iterator[Sample]:
+        top = os.path.join(self.source, CAPTIONS)
+        for split in sorted(os.listdir(top)):  # some copies write Train, Val, Test
+            if split_name(split) in SPLITS and os.path.isdir(os.path.join(top, split)):
+                with os.scandir(os.path.join(top, split)) as entries:
+                    for entry in entries:
+                        if entry.name.endswith(".json") and entry.is_file(follow_symlinks=False):
+                            yield from self._sample(entry.path, entry.name, split)
+        for sample in self.images.others():
+            sample.split = split_name(sample.source.partition("/")[0])
+            yield sample
+
+    def _sample(self, path: str, name: str, split: str) -> Iterator[Sample]:
+        about = _json(path)
+        caption = str(about.get("0-originally-extracted") or "")
+        if about.get("contains-subfigure"):
+            self.tally.skip_captions(SUBFIGURES)
+            return
+        paper = about.get("paper-ID")
+        fields = {"caption": caption, "label": about.get("figure-type"), "group": f"paper {paper}" if paper else None}
+        name = f"{split}/{name.removesuffix('.json')}.png"
+        yield from self.images.sample({"image": name, "split": split, **fields}, path)
+
+    def describe(self) -> dict:
+        return {"format": "scicap", "name": os.path.basename(os.path.realpath(self.source))}
+
+
+def _json(path: str) -> dict:
+    try:
+        with open(path, "rb") as file:
+            about = json.load(file)
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON: {error}") from None
+    if not isinstance(about, dict):
+        raise DataError(f"{path}: not a JSON object")
+    return about

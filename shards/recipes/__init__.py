@@ -1,0 +1,1 @@
+"""Recipes: one TOML file per published data set, and the code that reads them (`recipe.py`)."""

@@ -1,0 +1,70 @@
+"""A contact sheet: a few samples of each part with their captions, as one PNG to look at."""
+
+import io
+import os
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+SIDE, GAP, LINES, TEXT = 200, 14, 4, 13  # pixels of a thumbnail, between them; lines below it; size of the letters
+COLUMNS = 6
+INK, FAINT, PAPER, FRAME = "#1c1e21", "#6b7280", "white", "#d7dae0"
+
+
+@dataclass(frozen=True)
+class Card:
+    """data: an encoded image. texts: what stands below it, each wrapped; as far as there is room."""
+
+    data: bytes
+    texts: tuple[str, ...]
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    import matplotlib
+
+    return ImageFont.truetype(os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+
+
+def draw(rows: Iterable[tuple[str, list[Card]]], path: Path) -> None:
+    """Write the sheet of (title, cards) rows, at most `COLUMNS` cards in a line; it appears whole or not at all."""
+    rows = [(title, cards) for title, cards in rows if cards]
+    line = SIDE + LINES * (TEXT + 4) + 2 * GAP
+    lines = sum(-(-len(cards) // COLUMNS) for _, cards in rows)
+    sheet = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, GAP + len(rows) * 34 + lines * line), PAPER)
+    pen, y = ImageDraw.Draw(sheet), GAP
+    for title, cards in rows:
+        pen.text((GAP, y), title, fill=INK, font=_font(18))
+        y += 34
+        for first in range(0, len(cards), COLUMNS):
+            for column, card in enumerate(cards[first : first + COLUMNS]):
+                _card(sheet, pen, card, GAP + column * (SIDE + GAP), y)
+            y += line
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    sheet.save(aside, "PNG")
+    os.replace(aside, path)
+
+
+def _card(sheet: Image.Image, pen: ImageDraw.ImageDraw, card: Card, x: int, y: int) -> None:
+    with Image.open(io.BytesIO(card.data)) as picture:
+        thumbnail = picture.convert("RGB")
+    scale = SIDE / max(thumbnail.size)  # small images are enlarged: icons would be dots
+    size = tuple(max(1, round(side * scale)) for side in thumbnail.size)
+    thumbnail = thumbnail.resize(size, Image.Resampling.BICUBIC if scale < 1 else Image.Resampling.NEAREST)
+    sheet.paste(thumbnail, (x + (SIDE - size[0]) // 2, y + (SIDE - size[1]) // 2))
+    pen.rectangle((x - 1, y - 1, x + SIDE, y + SIDE), outline=FRAME)
+    for number, line in enumerate(_wrapped(card.texts)):
+        pen.text((x, y + SIDE + 6 + number * (TEXT + 4)), line, fill=INK if card.texts[0] else FAINT, font=_font(TEXT))
+
+
+def _wrapped(texts: tuple[str, ...]) -> list[str]:
+    """At most `LINES` lines that fit a thumbnail's width."""
+    letters = int(SIDE / _font(TEXT).getlength("n"))
+    lines = [line for text in texts for line in textwrap.wrap(text, letters, subsequent_indent="  ")]
+    if len(lines) > LINES:
+        lines = [*lines[: LINES - 1], f"{lines[LINES - 1][: letters - 2]} …"]
+    return lines
