@@ -103,3 +103,10 @@ def test_collectives_move_what_the_formulas_say(tmp_path):
 def test_estimates_for_many_ranks_need_no_run():
     table = run(BENCHMARKS / "memory.py", "--estimate", "--worlds", "8", "512", "--pairs", "64", "--unpaired", "64")
     assert sum(line.startswith("| 512 |") for line in table.splitlines()) == 4
+
+
+def test_start_up_times_the_entry_point_in_a_fresh_process(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from startup import import_milliseconds
+
+    assert 0 < import_milliseconds(1) < 5000
