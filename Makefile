@@ -2,6 +2,7 @@
 # make check   style only
 # make compat  every open_clip release × route: trains, evaluates, alike? (fetches their wheels into build/compat)
 # make demo    the whole way on an embedded data set: convert, keywords, train, evaluate
+# make bench   all benchmarks, side by side with stock open_clip, some six minutes on an idle machine; figures in build/bench
 # Each makes its own .venv; PYTHON chooses the interpreter it is made with.
 
 PYTHON ?= python3
@@ -28,6 +29,18 @@ compat: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/sclip demo --out build/demo
+
+# the step at half the size of benchmarks/README.md's table, shards at a quarter
+bench: export OMP_NUM_THREADS = 1
+bench: $(STAMP)
+	mkdir -p build/bench
+	$(BIN)/python benchmarks/loss.py --json build/bench/loss.json
+	$(BIN)/python benchmarks/step.py --pairs 32 --unpaired 32 --keywords 100 --json build/bench/step.json
+	$(BIN)/python benchmarks/loader.py --json build/bench/loader.json
+	$(BIN)/python benchmarks/keywords.py --json build/bench/keywords.json
+	$(BIN)/python benchmarks/shards.py --images 5000 --json build/bench/shards.json
+	$(BIN)/python benchmarks/startup.py --json build/bench/startup.json
+	$(BIN)/python benchmarks/memory.py --json build/bench/memory.json
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -132,7 +132,7 @@ def estimate_peak(mode: str, W: int, B: int, U: int, D: int, e: int = 4) -> floa
     if mode == "stock local":
         return e * W * (3 * B * B + 4 * B * D)
     if mode == "sclip gathered" or W == 1:
-        return e * (5 * (W * B) ** 2 + 6 * W * B * W * U + (2 + (W > 1)) * W * B * D + 2 * W * U * D)
+        return e * (4 * (W * B) ** 2 + 5 * W * B * W * U + 2.5 * W * B * D + 3 * W * U * D)
     return e * W * (6.5 * B * (B + U) + 3 * (B + U) * D)
 
 

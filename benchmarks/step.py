@@ -1,6 +1,7 @@
 """A whole training step on the CPU: S-CLIP over stock towers on the same images and captions.
 
     python benchmarks/step.py --json step.json
+    python benchmarks/step.py --keywords 200 1000
 
 Both sides see the same B + U images and B captions: forward, loss, backward, optimiser step. Stock takes ClipLoss on
 the first B; ours adds the keywords through the text tower and SClipLoss. The ratio of FLOPs says what the keywords
@@ -15,7 +16,7 @@ import copy
 import open_clip
 import torch
 from open_clip.loss import ClipLoss
-from timing import machine, medians, write_json
+from timing import clock_for, machine, medians, write_json
 from torch.utils.flop_counter import FlopCounterMode
 
 from sclip_plugin import SClipLoss
@@ -24,7 +25,8 @@ from sclip_plugin.model import adapt
 
 
 def make_tokens(rows: int, length: int, width: int, vocabulary: int) -> torch.Tensor:
-    """(rows, width) random token rows of `length` tokens: start, words, end, then zeros; open_clip's convention."""
+    """(rows, width) random texts of `length` tokens, `width` at most: start, words, end, then zeros, as open_clip's."""
+    length = min(length, width)
     tokens = torch.zeros(rows, width, dtype=torch.long)
     tokens[:, :length] = torch.randint(1, vocabulary - 2, (rows, length))
     tokens[:, 0], tokens[:, length - 1] = vocabulary - 2, vocabulary - 1
@@ -69,26 +71,28 @@ def count_flops(run) -> int:
     return counter.get_total_flops()
 
 
-def measure(arguments: argparse.Namespace) -> dict:
-    """Seconds and FLOPs of both steps and their ratios."""
-    ours = open_clip.create_model(arguments.model, output_dict=True).train()
-    stock = copy.deepcopy(ours)
-    size = ours.visual.image_size
+def measure(arguments: argparse.Namespace) -> list[dict]:
+    """Seconds and FLOPs of both steps and their ratios, a row for each K."""
+    stock = open_clip.create_model(arguments.model, output_dict=True).train()
+    size = stock.visual.image_size
     height, width = size if isinstance(size, tuple) else (size, size)
     pixels = torch.randn(arguments.pairs + arguments.unpaired, 3, height, width)
-    tokens = make_tokens(arguments.pairs, 20, ours.context_length, ours.vocab_size)
-    keywords = make_tokens(arguments.keywords, arguments.keyword_length, arguments.keyword_length, ours.vocab_size)
-    functions = {"stock": stock_step(stock, pixels, tokens), "sclip": sclip_step(ours, pixels, tokens, keywords)}
+    tokens = make_tokens(arguments.pairs, 20, stock.context_length, stock.vocab_size)
+    functions = {}
+    for count in arguments.keywords:
+        keywords = make_tokens(count, arguments.keyword_length, arguments.keyword_length, stock.vocab_size)
+        functions[count] = sclip_step(copy.deepcopy(stock), pixels, tokens, keywords)
+    functions["stock"] = stock_step(stock, pixels, tokens)
     flops = {name: count_flops(function) for name, function in functions.items()}
-    seconds = medians(functions, arguments.repeats)
-    return {
-        **{name: getattr(arguments, name) for name in ("model", "pairs", "unpaired", "keywords", "keyword_length")},
-        "repeats": arguments.repeats,
-        **{f"{name}_seconds": value for name, value in seconds.items()},
-        **{f"{name}_gflops": value / 1e9 for name, value in flops.items()},
-        "ratio": seconds["sclip"] / seconds["stock"],
-        "flop_ratio": flops["sclip"] / flops["stock"],
-    }
+    seconds = medians(functions, arguments.repeats, clock=clock_for(arguments.threads))
+    rows = []
+    for count in arguments.keywords:
+        row = {name: getattr(arguments, name) for name in ("model", "pairs", "unpaired", "keyword_length", "repeats")}
+        row |= {"keywords": count, "stock_seconds": seconds["stock"], "sclip_seconds": seconds[count]}
+        row |= {"stock_gflops": flops["stock"] / 1e9, "sclip_gflops": flops[count] / 1e9}
+        row["ratio"], row["flop_ratio"] = seconds[count] / seconds["stock"], flops[count] / flops["stock"]
+        rows.append(row | {"quotient": row["ratio"] / row["flop_ratio"]})
+    return rows
 
 
 def main() -> None:
@@ -96,7 +100,7 @@ def main() -> None:
     parser.add_argument("--model", default="ViT-S-32", help="an open_clip model name, randomly initialised")
     parser.add_argument("--pairs", type=int, default=64, help="B")
     parser.add_argument("--unpaired", type=int, default=64, help="U")
-    parser.add_argument("--keywords", type=int, default=200, help="K")
+    parser.add_argument("--keywords", type=int, nargs="+", default=[200], metavar="K", help="default: 200")
     parser.add_argument("--keyword-length", type=int, default=5, help="tokens, start and end included (default: 5)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5, help="timed steps of each; the median counts (default: 5)")
@@ -104,12 +108,15 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    row = measure(arguments)
-    print(f"{row['model']} B={row['pairs']} U={row['unpaired']} K={row['keywords']} of {row['keyword_length']} tokens")
-    print(f"seconds: stock {row['stock_seconds']:.2f}, sclip {row['sclip_seconds']:.2f}, ratio {row['ratio']:.3f}")
-    print(f"GFLOP: stock {row['stock_gflops']:.0f}, sclip {row['sclip_gflops']:.0f}, ratio {row['flop_ratio']:.3f}")
-    print(f"measured ratio / FLOP ratio: {row['ratio'] / row['flop_ratio']:.3f}")
-    write_json(arguments.json, {"machine": machine(), "step": row})
+    rows = measure(arguments)
+    for row in rows:
+        print(
+            f"{row['model']} B={row['pairs']} U={row['unpaired']} K={row['keywords']}: "
+            f"seconds stock {row['stock_seconds']:.2f}, ours {row['sclip_seconds']:.2f}, ratio {row['ratio']:.3f}; "
+            f"GFLOP stock {row['stock_gflops']:.0f}, ours {row['sclip_gflops']:.0f}, ratio {row['flop_ratio']:.3f}; "
+            f"measured ratio / FLOP ratio {row['quotient']:.3f}"
+        )
+    write_json(arguments.json, {"machine": machine(), "step": rows})
 
 
 if __name__ == "__main__":

@@ -12,16 +12,27 @@ from pathlib import Path
 import torch
 
 
-def medians(functions: dict[str, Callable], repeats: int, warmup: int = 1) -> dict[str, float]:
-    """Median seconds of each function; they take turns, so that a busy moment of the machine meets all of them."""
+def medians(
+    functions: dict[str, Callable], repeats: int, warmup: int = 1, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
+    """Median seconds of each function; they take turns, so that a busy moment of the machine meets all of them.
+
+    Args:
+        clock: `time.process_time` for what runs in one thread: other processes disturb it less than the wall's.
+    """
     times = {name: [] for name in functions}
     for turn in range(warmup + repeats):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             function()
             if turn >= warmup:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def clock_for(threads: int) -> Callable[[], float]:
+    """The process's own time for one thread, the wall's for several."""
+    return time.process_time if threads == 1 else time.perf_counter
 
 
 def machine() -> dict:

@@ -173,19 +173,17 @@ class SClipLoss(ClipLoss):
         """L_clip, the unpaired images being extra negatives for each caption (authors' code), and s·Q·Tᵀ (u, W·B)."""
         pairs = view.images.shape[0]
         # one product serves the image rows, the caption level and, where the rows are the columns, the text rows
-        by_image = torch.cat([view.images, view.queries]) @ (scale * view.all_texts).T
-        if view.texts is view.all_texts:
-            by_text = by_image.T
-        else:
-            by_text = (scale * view.texts) @ torch.cat([view.all_images, view.all_queries]).T
-        if bias is not None:
-            by_image, by_text = by_image + bias, by_text + bias
-        by_image, by_text = at_least_float32(by_image), at_least_float32(by_text)
+        by_image = _logits(torch.cat([view.images, view.queries]), scale * view.all_texts, bias)
         # split, not slices: its backward joins the two gradients where slices would pad each with zeros and add
         by_paired, by_unpaired = by_image.split([pairs, view.queries.shape[0]])
-        image_loss = torch.logsumexp(by_paired, dim=1) - torch.diagonal(by_paired, offset=view.first)
-        text_loss = torch.logsumexp(by_text, dim=1) - torch.diagonal(by_text, offset=view.first)
-        return {"contrastive_loss": (image_loss.mean() + text_loss.mean()) / 2}, by_unpaired
+        positives = torch.diagonal(by_paired, offset=view.first)
+        image_loss = (torch.logsumexp(by_paired, dim=1) - positives).mean()
+        if view.texts is view.all_texts:
+            text_loss = (torch.logsumexp(by_image, dim=0) - positives).mean()
+        else:
+            by_text = _logits(scale * view.texts, torch.cat([view.all_images, view.all_queries]), bias)
+            text_loss = (torch.logsumexp(by_text, dim=1) - torch.diagonal(by_text, offset=view.first)).mean()
+        return {"contrastive_loss": (image_loss + text_loss) / 2}, by_unpaired
 
     def _plan(self, view: _View, scale: Tensor) -> Tensor:
         """P (u, W·B), the global plan's rows."""
@@ -227,6 +225,12 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """0-dim: mean over rows of −Σ targets·log_softmax(logits); both (N, M). A row of zero targets adds 0."""
     mass = targets.sum(dim=1)
     return (mass * torch.logsumexp(logits, dim=1) - (targets * logits).sum(dim=1)).mean()
+
+
+def _logits(rows: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:
+    """(N, M) products of (N, D) and (M, D) in autocast's type, raised to at least float32."""
+    logits = rows @ columns.T
+    return at_least_float32(logits if bias is None else logits + bias)
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -120,9 +120,11 @@ class Run:
     def build_loader(self, transform, tokenizer, evaluation_transform=None):
         """The mixed training loader of this rank; `evaluation_transform` is for the image panel."""
         from sclip_plugin.data.mixed import MixedLoader
+        from sclip_plugin.data.stream import draft_side
         from sclip_plugin.diagnostics.epoch_panel import EpochPanel
 
         config = self.config
+        config.draft = draft_side(transform) if self.args.sclip_draft_jpeg else None
         config.rank, config.world_size = self.args.rank, self.args.world_size
         if evaluation_transform is not None:
             self.panel = EpochPanel(self.args, self.vocabulary, config, evaluation_transform, tokenizer)

@@ -38,7 +38,8 @@ class Source:
 
 @dataclass
 class MixedConfig:
-    """What a mixed loader needs to know. accum: micro-batches per optimizer step; a global batch is W·B·accum pairs."""
+    """What a mixed loader needs to know. accum: micro-batches per optimizer step; a global batch is W·B·accum pairs.
+    draft: the smallest side of a JPEG's draft (`stream.decode_image`), or None."""
 
     paired: Source
     unpaired: Source
@@ -49,6 +50,7 @@ class MixedConfig:
     world_size: int = 1
     seed: int = 0
     resampled: bool = False
+    draft: int | None = None
 
     @property
     def global_batch(self) -> int:
@@ -162,7 +164,7 @@ class _Slot:
         return SampleStream(source.shards.urls, name, decode, source.shards.flag, self.counts)
 
     def _decode_image(self, raw: Raw):
-        return decode_image(raw.members, self.dataset.transform)
+        return decode_image(raw.members, self.dataset.transform, self.config.draft)
 
     def _decode_pair(self, raw: Raw):
         caption = self.caption_rng.choice(captions(raw.members))

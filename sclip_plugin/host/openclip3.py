@@ -70,7 +70,8 @@ class TrainPlugin:
 
         from sclip_plugin import host
 
-        loader = self.run.build_loader(preprocess_fns[0], tokenizer, preprocess_fns[1])
+        with _one_line_errors():
+            loader = self.run.build_loader(preprocess_fns[0], tokenizer, preprocess_fns[1])
         self.run.announce(host.route or host.PATCHED)
         sets = self.run.evaluation_sets(preprocess_fns[1], tokenizer)
         others = types.SimpleNamespace(**{**vars(args), "train_data": None})
