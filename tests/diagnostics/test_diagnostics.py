@@ -251,6 +251,12 @@ def test_cards_show_the_heaviest_captions_and_keywords(encoder, shards):
     page = panel.page(cards, "a < b", figures)
     assert page.count("<img ") == 3
     assert "a &lt; b" in page
+    bare, _ = label_cards(coder, preprocess, pairs, unpaired, shown=1)
+    assert bare[0].keywords is None
+    assert "keyword" not in panel.page(bare, "t", {})
+    nothing, _ = label_cards(coder, preprocess, pairs, unpaired, Vocabulary(["zebra"]), shown=1)
+    assert nothing[0].keywords == []
+    assert "no candidate keyword" in panel.page(nothing, "t", {})
     picture = panel.pixels(panel.draw(cards, "costs $5", figures))
     assert picture.dtype == np.uint8
     assert picture.shape[2] == 3
