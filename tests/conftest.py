@@ -32,6 +32,15 @@ def tiny_model(tmp_path_factory) -> str:
     return write_model(tmp_path_factory.mktemp("models") / "vit")
 
 
+@pytest.fixture(autouse=True)
+def no_run_left_in_this_process():
+    """Parsing `--loss sclip` readies a process for training; tests that do so here must not reach the next ones."""
+    yield
+    hooked = sys.modules.get("sclip_plugin.host.openclip3")
+    if hooked is not None:
+        hooked._run = None
+
+
 def picture(seed: int, size: int = 40) -> bytes:
     """A PNG that depends on the seed."""
     import numpy as np

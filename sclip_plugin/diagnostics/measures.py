@@ -9,6 +9,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from sclip_plugin.partial_labels import candidate_sets
+from sclip_plugin.pseudo_labels import cosines
 
 
 def entropy(weights: Tensor) -> Tensor:
@@ -63,7 +64,7 @@ def keyword_measures(
         plan: P (U, B). candidates: A, bool (B, K). queries: Q (U, D). keywords: G (K, D). scale: s, one element.
     """
     sets = candidate_sets(plan, candidates)
-    logits = scale.float() * (queries.float() @ keywords.float().T)
+    logits = scale.float() * cosines(queries, keywords).float()
     inside = (torch.softmax(logits, dim=1) * sets).sum(dim=1)
     some = sets.any(dim=1)
     means = torch.stack([some.float().mean(), sets.sum(dim=1).float().mean(), (inside * some).mean()])

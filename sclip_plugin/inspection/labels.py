@@ -18,11 +18,14 @@ SHOWN = 3  # captions and keywords of a card
 
 @dataclass(frozen=True)
 class Card:
-    """An unpaired image with its heaviest pseudo-captions and keywords, and how many captions it draws from."""
+    """An unpaired image with its heaviest pseudo-captions and keywords, and how many captions it draws from.
+
+    keywords: None without a keyword level, empty where the image has no candidate.
+    """
 
     picture: Picture
     captions: list[tuple[str, float]]
-    keywords: list[tuple[str, float]]
+    keywords: list[tuple[str, float]] | None
     effective_captions: float
 
 
@@ -79,7 +82,7 @@ def label_cards(
         Card(
             unpaired[row],
             _heaviest(plan[row], captions),
-            [] if targets is None else _heaviest(targets[row], words),
+            None if targets is None else _heaviest(targets[row], words),
             drawn[row].item(),
         )
         for row in rows

@@ -75,13 +75,13 @@ def _bars(axes, card: Card) -> None:
     axes.set_ylim(7.3, 0)
     lines = [(*one, CAPTION) for one in card.captions] or [("no pseudo-caption", 0.0, CAPTION)]
     gap = [None]
-    for place, line in enumerate([*lines, *gap, *((*one, KEYWORD) for one in card.keywords)]):
+    for place, line in enumerate([*lines, *gap, *((*one, KEYWORD) for one in card.keywords or ())]):
         if line is None:
             continue
         text, weight, colour = line
         axes.add_patch(Rectangle((0, place + 0.12), max(weight, 0.004), 0.8, color=colour, linewidth=0))
         axes.text(0.01, place + 0.55, f"{weight:.0%}  {_plain(_short(text))}", va="center", fontsize=8.5)
-    if not card.keywords:
+    if card.keywords == []:
         axes.text(0.01, len(lines) + 1.55, "no candidate keyword", va="center", fontsize=8.5, color="#888")
 
 
@@ -108,7 +108,8 @@ def _html_card(card: Card) -> str:
     image.save(buffer, "PNG")
     source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     rows = [_html_row(*one, CAPTION) for one in card.captions]
-    rows += [_html_row(*one, KEYWORD) for one in card.keywords] or ["<small>no candidate keyword</small>"]
+    rows += [_html_row(*one, KEYWORD) for one in card.keywords or ()]
+    rows += ["<small>no candidate keyword</small> "] * (card.keywords == [])
     drawn = f"<small>draws from {card.effective_captions:.1f} captions</small>"
     return f'<div class=card><img src="{source}" alt=""><div>{"".join(rows)}{drawn}</div></div>'
 

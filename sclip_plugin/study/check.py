@@ -1,13 +1,22 @@
-"""Refusing an arm's flags before anything is trained: open_clip's own parser, and the plugin's checks, look at them."""
+"""Refusing an arm's flags before anything is trained: open_clip's own parser, and the plugin's checks, look at them.
+
+They look in a process of their own, `python -m sclip_plugin.study.check`, since parsing `--loss sclip` readies a
+process for training.
+"""
 
 import contextlib
 import io
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
-from sclip_plugin.errors import UsageError
+from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.study import plan
 from sclip_plugin.study.spec import Study
+
+TRAINING = "open_clip_train.main"
 
 
 def check_arms(study: Study, out: Path) -> None:
@@ -15,27 +24,48 @@ def check_arms(study: Study, out: Path) -> None:
 
     Raises:
         UsageError: flags that cannot work, naming the arm; the plugin is not active.
+        DataError: the check itself failed.
     """
+    asked = subprocess.run(
+        [sys.executable, "-m", "sclip_plugin.study.check"],
+        input=json.dumps(commands(study, out)),
+        env={**os.environ, "WORLD_SIZE": str(study.processes)},
+        capture_output=True,
+        text=True,
+    )
+    lines = (asked.stderr if asked.returncode else asked.stdout).strip().splitlines() or ["no output"]
+    if asked.returncode:
+        raise DataError(f"the arms' flags could not be checked: {lines[-1]}")
+    if said := json.loads(lines[-1]):
+        raise UsageError(said)
+
+
+def commands(study: Study, out: Path) -> dict[str, list[str]]:
+    """{arm: the arguments of its training command}."""
+    found = {}
+    for arm in study.arms.values():
+        command = plan.train_step(study, plan.Run(arm, study.seeds[0]), out).command
+        found[arm.name] = list(command[command.index(TRAINING) + 1 :])
+    return found
+
+
+def refusal(arguments: dict[str, list[str]]) -> str:
+    """Why one of the commands cannot work, "" where all can."""
     import torch  # noqa: F401 (its import activates the plugin)
     from open_clip_train.params import parse_args
 
-    if any(arm.sclip for arm in study.arms.values()) and not hasattr(parse_args, "__wrapped__"):
-        raise UsageError("the plugin is not active in this environment: see `sclip doctor`")
-    before = os.environ.get("WORLD_SIZE")
-    os.environ["WORLD_SIZE"] = str(study.processes)
-    try:
-        for arm in study.arms.values():
-            command = plan.train_step(study, plan.Run(arm, study.seeds[0]), out).command
-            _parse(arm.name, parse_args, list(command[command.index("open_clip_train.main") + 1 :]))
-    finally:
-        os.environ.pop("WORLD_SIZE") if before is None else os.environ.update(WORLD_SIZE=before)
+    if any("sclip" in words for words in arguments.values()) and not hasattr(parse_args, "__wrapped__"):
+        return "the plugin is not active in this environment: see `sclip doctor`"
+    for name, words in arguments.items():
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(said):
+                parse_args(words)
+        except SystemExit:
+            last = (said.getvalue().strip().splitlines() or ["refused"])[-1]
+            return f"arms.{name}: {last.rpartition('error: ')[2]}"
+    return ""
 
 
-def _parse(name: str, parse_args, arguments: list[str]) -> None:
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            parse_args(arguments)
-    except SystemExit:
-        lines = said.getvalue().strip().splitlines() or ["refused"]
-        raise UsageError(f"arms.{name}: {lines[-1].rpartition('error: ')[2]}") from None
+if __name__ == "__main__":
+    print(json.dumps(refusal(json.load(sys.stdin))))

@@ -71,6 +71,16 @@ def test_keyword_measures_equal_plain_computations():
     assert found["commonest_index"] == 1
 
 
+def test_autocast_and_other_types_change_nothing():
+    plan, candidates, queries, keywords, scale = keyword_case()
+    expected = keyword_measures(plan, candidates, queries, keywords, scale)["keyword_confidence"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(keyword_measures(plan, candidates, queries, keywords, scale)["keyword_confidence"], expected)
+    double = keyword_measures(plan, candidates, queries.double(), keywords.double(), scale)
+    assert double["keyword_confidence"].dtype == torch.float32
+    assert double["keyword_confidence"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_no_candidates_at_all_is_finite():
     plan, _, queries, keywords, scale = keyword_case()
     found = keyword_measures(plan, torch.zeros(5, 3, dtype=torch.bool), queries, keywords, scale)
@@ -251,6 +261,12 @@ def test_cards_show_the_heaviest_captions_and_keywords(encoder, shards):
     page = panel.page(cards, "a < b", figures)
     assert page.count("<img ") == 3
     assert "a &lt; b" in page
+    bare, _ = label_cards(coder, preprocess, pairs, unpaired, shown=1)
+    assert bare[0].keywords is None
+    assert "keyword" not in panel.page(bare, "t", {})
+    nothing, _ = label_cards(coder, preprocess, pairs, unpaired, Vocabulary(["zebra"]), shown=1)
+    assert nothing[0].keywords == []
+    assert "no candidate keyword" in panel.page(nothing, "t", {})
     picture = panel.pixels(panel.draw(cards, "costs $5", figures))
     assert picture.dtype == np.uint8
     assert picture.shape[2] == 3

@@ -202,15 +202,17 @@ def test_wrong_flags_end_the_study(file, tmp_path, monkeypatch):
 )
 def test_arms_are_refused_before_any_training(file, tmp_path, old, new, message):
     file.write_text(file.read_text().replace(old, new))
-    with pytest.raises(UsageError, match=message):
-        check.check_arms(spec.load(file, tmp_path / "o"), tmp_path / "o")
-    assert "WORLD_SIZE" not in os.environ
+    study = spec.load(file, tmp_path / "o")
+    assert check.refusal(check.commands(study, tmp_path / "o")).startswith(message)
 
 
-def test_processes_count_in_the_check(file, tmp_path):
+def test_the_check_knows_the_processes_and_leaves_this_one_alone(file, tmp_path):
+    from sclip_plugin.host import openclip3
+
     file.write_text("processes = 3\n" + file.read_text())
-    with pytest.raises(UsageError, match="fewer than one global batch of 48"):
+    with pytest.raises(UsageError, match="arms.full: .* fewer than one global batch of 48"):
         check.check_arms(spec.load(file, tmp_path / "o"), tmp_path / "o")
+    assert openclip3._run is None
 
 
 def test_commands_that_need_no_training(file, tmp_path, capsys):
