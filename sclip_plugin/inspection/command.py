@@ -39,7 +39,7 @@ def run(args) -> int:
     import torch
 
     from sclip_plugin.data.shardlist import expand
-    from sclip_plugin.evaluation.command import check_model, load_model
+    from sclip_plugin.evaluation.models import check_model, load_model
     from sclip_plugin.evaluation.features import Encoder
     from sclip_plugin.inspection.labels import Rule, label_cards
     from sclip_plugin.inspection.samples import read_pictures
