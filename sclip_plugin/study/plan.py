@@ -99,7 +99,7 @@ def eval_step(study: Study, out: Path, name: str, arm: Arm, files: list[Path]) -
     if files:
         chosen = [word for file in files for word in ("--pretrained", str(file))]
     else:
-        chosen = words({"pretrained": arm.flags["pretrained"]} if "pretrained" in arm.flags else {})
+        chosen = words({"pretrained": arm.flags["pretrained"]} if arm.flags.get("pretrained") else {})
     result, ranks = result_files(out, name)
     trained = [str(out / "done" / f"train-{name}.json")] if files else []
     rest = {**model, **study.evaluation.flags, "json": str(result), "ranks": str(ranks)}

@@ -103,6 +103,15 @@ def test_checkpoints_and_evaluation(study, tmp_path):
     assert step.argv[1:3] == ["-m", "sclip_plugin.cli"]
 
 
+@pytest.mark.parametrize(("pretrained", "words"), [("openai", ["--pretrained", "openai"]), ("", []), (None, [])])
+def test_the_start_model_is_evaluated_with_its_own_weights(study, tmp_path, pretrained, words):
+    arm = study.arms["plain"]
+    arm = dataclasses.replace(arm, flags=arm.flags | ({} if pretrained is None else {"pretrained": pretrained}))
+    step = plan.eval_step(study, tmp_path / "o", "start", arm, [])
+    assert list(step.command[2 : 2 + len(words)]) == words
+    assert step.command.count("--pretrained") == len(words) // 2
+
+
 def test_processes_run_under_torchrun(study, tmp_path):
     step = step_of(dataclasses.replace(study, processes=2), "full", tmp_path)
     assert step.command[:9] == (
