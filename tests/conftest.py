@@ -38,7 +38,7 @@ def no_run_left_in_this_process():
     yield
     hooked = sys.modules.get("sclip_plugin.host.openclip3")
     if hooked is not None:
-        hooked._run = None
+        hooked.sclip.run = None
 
 
 def picture(seed: int, size: int = 40) -> bytes:

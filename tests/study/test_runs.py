@@ -212,7 +212,7 @@ def test_the_check_knows_the_processes_and_leaves_this_one_alone(file, tmp_path)
     file.write_text("processes = 3\n" + file.read_text())
     with pytest.raises(UsageError, match="arms.full: .* fewer than one global batch of 48"):
         check.check_arms(spec.load(file, tmp_path / "o"), tmp_path / "o")
-    assert openclip3._run is None
+    assert openclip3.sclip.run is None
 
 
 def test_commands_that_need_no_training(file, tmp_path, capsys):
