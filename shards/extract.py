@@ -77,7 +77,7 @@ def run(args) -> None:
         kept = named or _keep(args, ranked, frequency)
         matches = _matches(Vocabulary(kept), _lines(spool, total, "coverage"))
     write_atomic(Path(args.out), _file(args, kept, frequency, total))
-    _report(args.out, kept, frequency, matches)
+    _report(args, kept, frequency, matches)
 
 
 def _check(args) -> Style:
@@ -261,15 +261,16 @@ def _file(args, kept: list[str], frequency: dict[str, int] | None, total: int) -
     return told + "".join(f"{word}\t# {frequency[word]}\n" for word in kept)
 
 
-def _report(out: str, kept: list[str], frequency: dict[str, int], matches: np.ndarray) -> None:
+def _report(args, kept: list[str], frequency: dict[str, int], matches: np.ndarray) -> None:
     """Print coverage; warn of keywords that say too little."""
     total = int(matches.sum())
     coverage = 1 - matches[0] / total
     mean = float(matches @ np.arange(len(matches))) / total
-    print(f"{len(kept)} keywords -> {out}")
+    print(f"{len(kept)} keywords -> {args.out}")
     print(f"coverage: {coverage:.1%} of {total} captions hold a keyword; {mean:.2f} keywords per caption")
     if coverage < LOW_COVERAGE:
-        print(f"warning: {1 - coverage:.0%} of the captions hold no keyword and teach none; raise --top")
+        advice = "raise --top" if args.method != "classes" else "the captions use other words; see the other methods"
+        print(f"warning: {1 - coverage:.0%} of the captions hold no keyword and teach none; {advice}")
     for word in kept:
         if frequency[word] > GENERIC * total:
             share = f"{frequency[word] / total:.0%}"
