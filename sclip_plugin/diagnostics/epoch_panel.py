@@ -34,13 +34,7 @@ class EpochPanel:
         if samples is None:
             return None
         args = self.args
-        rule = Rule(
-            args.sclip_pseudo_label,
-            args.sclip_sinkhorn_iterations,
-            args.sclip_epsilon,
-            args.sclip_keyword_targets,
-            args.keyword_template,
-        )
+        rule = Rule.of(args)
         model = getattr(model, "_orig_mod", model)
         encoder = Encoder(model, self.tokenizer, args.device, args.precision)
         options = {"shown": SHOWN, "batch_size": max(1, min(args.batch_size, MOST))}

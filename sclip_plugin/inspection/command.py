@@ -39,8 +39,8 @@ def run(args) -> int:
     import torch
 
     from sclip_plugin.data.shardlist import expand
-    from sclip_plugin.evaluation.models import check_model, load_model
     from sclip_plugin.evaluation.features import Encoder
+    from sclip_plugin.evaluation.models import check_model, load_model
     from sclip_plugin.inspection.labels import Rule, label_cards
     from sclip_plugin.inspection.samples import read_pictures
     from sclip_plugin.keywords import Vocabulary
@@ -51,13 +51,7 @@ def run(args) -> int:
     unpaired = read_pictures(expand(args.unpaired_data, "--unpaired-data"), args.unpaired or args.pairs, paired=False)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model, preprocess, tokenizer = load_model(args.model, args.pretrained, device, "fp32")
-    rule = Rule(
-        args.sclip_pseudo_label,
-        args.sclip_sinkhorn_iterations,
-        args.sclip_epsilon,
-        args.sclip_keyword_targets,
-        args.keyword_template,
-    )
+    rule = Rule.of(args)
     encoder = Encoder(model, tokenizer, device)
     cards, figures = label_cards(encoder, preprocess, pairs, unpaired, vocabulary, rule, args.images)
     sizes = f"{len(pairs)} pairs, {len(unpaired)} unpaired images"

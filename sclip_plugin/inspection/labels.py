@@ -39,6 +39,17 @@ class Rule:
     keyword_targets: str = "similarity"
     keyword_template: str = "{}"
 
+    @classmethod
+    def of(cls, args) -> "Rule":
+        """The rule that training's flags say."""
+        return cls(
+            args.sclip_pseudo_label,
+            args.sclip_sinkhorn_iterations,
+            args.sclip_epsilon,
+            args.sclip_keyword_targets,
+            args.keyword_template,
+        )
+
 
 def label_cards(
     encoder: Encoder,
