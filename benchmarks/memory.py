@@ -13,8 +13,11 @@ Legend: W ranks, B pairs and U unpaired images per rank, K keywords in all, D wi
 """
 
 import argparse
+import os
 import tempfile
 import warnings
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own remarks
 
 import torch
 import torch.distributed as dist
@@ -121,7 +124,7 @@ def estimate(mode: str, W: int, B: int, U: int, K: int, D: int, with_grad: bool,
         return features, features * with_grad, 0
     unpaired, keywords, candidates = W * U * D * e, W * -(-K // W) * D * e, W * B * K
     gradients = (features + unpaired) * with_grad + keywords * (with_grad or local)
-    transport = (ITERATIONS + 2) * W * B * 4 * local
+    transport = (ITERATIONS + 1) * W * B * 4 * local
     return features + unpaired + keywords + candidates, gradients, transport
 
 

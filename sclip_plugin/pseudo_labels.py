@@ -6,7 +6,7 @@ Legend: U unpaired images, B paired samples, D width. With several ranks U count
 import torch
 from torch import Tensor
 
-from sclip_plugin.transport import at_least_float32, sinkhorn
+from sclip_plugin.transport import at_least_float32, transport_plan
 
 # The paper's method is ot-image (default); hard-* and soft-* are its baselines (Hard-PL, Soft-PL); *-text measure
 # similarity to the captions instead of the paired images.
@@ -45,7 +45,7 @@ def pseudo_labels(
     rule = choice.split("-")[0]
     if rule == "ot":
         reg = scale.reciprocal() if epsilon is None else epsilon
-        return sinkhorn(1 - similarity, reg, iterations, world_size=world_size).plan
+        return transport_plan(1 - similarity, reg, iterations, world_size=world_size)
     if rule == "soft":
         return torch.softmax(scale * similarity, dim=1)
     nearest = similarity.argmax(dim=1, keepdim=True)

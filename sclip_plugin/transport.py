@@ -51,11 +51,18 @@ def sinkhorn(
         ValueError: a cost that is not a floating-point matrix with rows and columns, negative or fractional
             iterations, an epsilon that is not positive.
     """
+    plan = transport_plan(cost, epsilon, iterations, world_size=world_size, group=group)
+    return Transport(plan, _marginal_error(plan, world_size, group))
+
+
+def transport_plan(
+    cost: Tensor, epsilon: float | Tensor, iterations: int = 10, *, world_size: int = 1, group=None
+) -> Tensor:
+    """The plan of `sinkhorn`, without the price of its marginal error: what the loss needs. Arguments are the same."""
     _check(cost, epsilon, iterations)
     kernel = at_least_float32(cost) / -epsilon  # log K, (U, B)
     if iterations == 0:
-        plan = torch.softmax(kernel, dim=1)
-        return Transport(plan, _marginal_error(plan, world_size, group))
+        return torch.softmax(kernel, dim=1)
     # g in K_ij·exp(f_i + g_j), (B,); the softmax is the row update, f and the division in one
     columns = -_logsumexp_over_ranks(kernel, world_size, group)
     plan = torch.softmax(kernel + columns, dim=1)
@@ -64,7 +71,7 @@ def sinkhorn(
         # so that their logarithm needs no other guard against underflow
         columns = columns - torch.log(_sum_over_ranks(plan.sum(dim=0), world_size, group))
         plan = torch.softmax(kernel + columns, dim=1)
-    return Transport(plan, _marginal_error(plan, world_size, group))
+    return plan
 
 
 def _logsumexp_over_ranks(matrix: Tensor, world_size: int, group) -> Tensor:

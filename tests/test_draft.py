@@ -1,17 +1,20 @@
 """`--sclip-draft-jpeg`: large JPEGs at a fraction of their size, everything else untouched."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from conftest import picture, run_training, train_arguments, write_tar
+from conftest import picture
 from open_clip.transform import image_transform
 from PIL import Image
-from test_training import losses
 
-from sclip_plugin.data.stream import decode_image, draft_side
+from sclip_plugin.data.mixed import MixedConfig, Source, _Slot
+from sclip_plugin.data.shardlist import expand
+from sclip_plugin.data.stream import Raw, decode_image, draft_side
 from sclip_plugin.errors import UsageError
+from sclip_plugin.plugin import Run
 
 
 def jpeg(width: int, height: int) -> bytes:
@@ -63,13 +66,15 @@ def test_pixels_differ_but_little():
     assert gap.mean() < 0.02  # of pixels whose standard deviation is about 1
 
 
-def test_training_with_drafts_sees_other_pixels(shards, tiny_model, tmp_path):
-    large = [member for i in range(16) for member in [(f"{i}.jpg", jpeg(400, 300)), (f"{i}.txt", b"a tree")]]
-    write_tar(tmp_path / "paired" / "0.tar", large)
-    curves = []
-    for draft in (None, True):
-        flags = {"train_data": tmp_path / "paired", "sclip_draft_jpeg": draft}
-        run = run_training(train_arguments(shards, tiny_model, tmp_path / str(draft), **flags))
-        assert run.returncode == 0, run.stdout[-3000:]
-        curves.append(losses(run.stdout))
-    assert curves[0] != curves[1]
+@pytest.mark.parametrize("flag", [None, True])
+def test_the_flag_reaches_the_loader(flag, shards):
+    """A 400 × 300 JPEG to crops of 64: half its size with the flag, whole without."""
+    source = Source(expand(str(shards / "unpaired"), "--unpaired-data"), None, 60)
+    args = SimpleNamespace(sclip_draft_jpeg=flag, rank=0, world_size=1, workers=0, device="cpu")
+    transform = image_transform(64, is_train=True)
+    loader = Run(args, None, MixedConfig(source, source, 4, 4)).build_loader(transform, None)
+    assert loader.config.draft == (draft_side(transform) if flag else None)
+    slot = _Slot(loader.dataset, epoch=0, worker=0, workers=1)
+    loader.dataset.transform = size
+    decoded = slot._decode_image(Raw((0, 0), {"jpg": jpeg(400, 300)}))
+    assert decoded == ((200, 150) if flag else (400, 300))

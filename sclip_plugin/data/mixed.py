@@ -12,7 +12,7 @@ from multiprocessing import Value
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
 
 from sclip_plugin.data.batch import MixedBatch, MixedImages, MixedTexts
 from sclip_plugin.data.order import Layout, Passes, generator, last_batch, resampled, runs, whole_shards
@@ -115,7 +115,8 @@ class MixedDataset(IterableDataset):
 
     def collate(self, pairs: list, images: list, counts: Counter) -> MixedBatch:
         """One batch of decoded (image, caption) pairs and unpaired images, stacked and tokenised once."""
-        pixels = torch.stack([image for image, _ in pairs] + images)
+        # in a worker this stacks into shared memory, from which the batch is handed over without another copy
+        pixels = default_collate([image for image, _ in pairs] + images)
         texts = [caption for _, caption in pairs]
         candidates = None
         if self.vocabulary is not None:
