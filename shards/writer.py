@@ -146,7 +146,8 @@ def write_all(plan: Plan, workers: int) -> dict[str, dict]:
         return done
 
     with bar:
-        results = list(in_threads(one, plan.jobs, workers))
+        # one more than asked for: at a shard's end each waits for the disk
+        results = list(in_threads(one, plan.jobs, workers + 1))
     return {job.name: result for job, result in zip(plan.jobs, results)}
 
 
