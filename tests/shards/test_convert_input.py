@@ -210,3 +210,20 @@ def test_an_unreadable_image_is_skipped(tmp_path):
     if os.getuid() != 0:  # root reads everything
         assert sum(check_counts(tmp_path / "out")["images"]["skipped"].values()) == 1
     check_counts(tmp_path / "out")
+
+
+def test_a_full_disk_is_one_line(tmp_path, capsys, monkeypatch):
+    import sqlite3
+
+    from sclip_plugin.shards.index import SampleIndex
+
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    root = source(tmp_path, captioned=2, bare=1)
+    monkeypatch.setattr(SampleIndex, "judge", full)
+    assert convert(root, tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert "index.sqlite: database or disk is full" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
