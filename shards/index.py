@@ -54,7 +54,7 @@ def unpack(data: bytes) -> str:
 
 
 class SampleIndex:
-    """Samples on disk. Methods may be called from any thread, one at a time."""
+    """Samples on disk. `placed` and `one` may be called from any thread, the other methods from one."""
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,10 +130,6 @@ class SampleIndex:
         else:
             tally.captions += 1
             self.db.execute("UPDATE samples SET captioned = 1 WHERE id = ? AND captioned = 0", (number,))
-
-    def has(self, source: str) -> bool:
-        """Whether a sample of this source name is stored."""
-        return self.one("SELECT 1 FROM samples WHERE source = ?", pack(source)) is not None
 
     def one(self, query: str, *parameters):
         """First value of the first row, None without rows."""

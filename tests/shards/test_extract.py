@@ -19,6 +19,7 @@ from sclip_plugin.shards.candidates import (
     yake_keywords,
 )
 from sclip_plugin.shards.extract import read_captions
+from sclip_plugin.shards.variants import merge_variants
 
 PLACES = ("airport runway", "parking lot", "dense forest", "river bank", "football field", "storage tanks")
 
@@ -209,6 +210,12 @@ def test_near_duplicates_are_merged_into_the_more_frequent(tmp_path, capsys):
     assert "near-duplicates left out: " in capsys.readouterr().out
     assert run(folder, tmp_path / "k.txt", "--method", "frequency", "--max-words", 1, "--keep-variants") == 0
     assert {"tree", "trees", "city", "cities"} <= set(Vocabulary.load(tmp_path / "k.txt"))
+
+
+def test_of_near_duplicates_the_commonest_stands_where_the_best_ranked_one_did():
+    ranked, frequency = ["tree", "bus", "trees", "bridge"], {"tree": 2, "trees": 5, "bus": 9, "bridge": 1}
+    assert merge_variants(ranked, frequency, "en") == ["trees", "bus", "bridge"]
+    assert merge_variants(ranked, frequency, "de") == ranked  # plurals are English's only
 
 
 def test_stop_words_and_minimum_count(tmp_path):
