@@ -12,7 +12,7 @@ STAMP := $(VENV)/installed
 
 .PHONY: test check compat demo bench clean
 
-$(STAMP): pyproject.toml setup.py
+$(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $(STAMP)

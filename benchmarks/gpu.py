@@ -27,7 +27,7 @@ from timing import machine, write_json
 
 from sclip_plugin import SClipLoss
 from sclip_plugin.data.batch import MixedImages, MixedTexts
-from sclip_plugin.model import adapt
+from sclip_plugin.training.model import adapt
 
 
 def synchronise(device: torch.device) -> None:

@@ -18,7 +18,7 @@ from step import make_tokens
 from timing import clock_for, machine, medians, write_json
 
 from sclip_plugin.keywords import Vocabulary
-from sclip_plugin.model import adapt
+from sclip_plugin.training.model import adapt
 
 
 def measure_matching(count: int, repeats: int, captions: int = 200) -> dict:

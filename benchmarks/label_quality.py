@@ -17,14 +17,14 @@ from collections import Counter, defaultdict
 
 import torch
 
-from sclip_plugin.data.shardlist import expand
-from sclip_plugin.data.tarstream import read_samples
+from sclip_plugin.data.samples import read_samples
+from sclip_plugin.data.shard_list import expand
 from sclip_plugin.evaluation.features import Encoder
 from sclip_plugin.evaluation.models import load_model
 from sclip_plugin.inspection.labels import encode_pictures
-from sclip_plugin.inspection.samples import Picture
+from sclip_plugin.inspection.pictures import Picture
 from sclip_plugin.keywords import Vocabulary, words
-from sclip_plugin.pseudo_labels import pseudo_labels
+from sclip_plugin.loss.pseudo_labels import pseudo_labels
 
 STYLE = {"outline", "off", "variant", "box", "circle", "plus", "minus", "multiple", "alert", "a", "of", "and", "the"}
 

@@ -23,7 +23,7 @@ from photos import WORDS, caption, write_set
 from timing import clock_for, machine, medians, write_json
 
 from sclip_plugin.data.mixed import MixedConfig, MixedLoader, Source
-from sclip_plugin.data.shardlist import count_samples, expand
+from sclip_plugin.data.shard_list import count_samples, expand
 from sclip_plugin.data.stream import draft_side
 from sclip_plugin.keywords import Vocabulary
 

@@ -26,7 +26,7 @@ from timing import machine, write_json
 from tqdm import tqdm
 
 from sclip_plugin.shards.images import Transform, inspect
-from sclip_plugin.shards.readers.base import FileImage
+from sclip_plugin.shards.locator import FileImage
 
 BASES = 100  # different pictures; each file also has a comment of its own
 

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sclip_plugin import SClipLoss
 from sclip_plugin.data.batch import MixedImages, MixedTexts
-from sclip_plugin.model import adapt
+from sclip_plugin.training.model import adapt
 
 
 def make_tokens(rows: int, length: int, width: int, vocabulary: int) -> torch.Tensor:

@@ -12,18 +12,19 @@ from importlib import import_module
 from sclip_plugin._version import __version__
 from sclip_plugin.errors import SClipError, UsageError
 
+# name → its one-line help; the command is the module or package of that name in `sclip_plugin.commands`
 COMMANDS = {
-    "convert": ("sclip_plugin.shards.convert", "captions and images -> paired/, unpaired/, val/ shards"),
-    "split": ("sclip_plugin.shards.resplit", "shards -> shards with another share of pairs, without decoding"),
-    "verify": ("sclip_plugin.shards.verify", "decode every image of shards; check keys, captions, counts and hashes"),
-    "keywords": ("sclip_plugin.shards.extract", "captions of paired shards -> keyword file"),
-    "eval": ("sclip_plugin.evaluation.command", "zero-shot classification and retrieval of a checkpoint"),
-    "study": ("sclip_plugin.study.command", "arms × seeds: trained, evaluated, compared, with a report"),
-    "inspect": ("sclip_plugin.inspection.command", "a picture of unpaired images with their pseudo-captions"),
-    "wiseft": ("sclip_plugin.wiseft.command", "weights between start and tuned model, against forgetting"),
-    "demo": ("sclip_plugin.demo.command", "the whole way on an embedded data set"),
-    "patch": ("sclip_plugin.patches.command", "open_clip with a plugin extension point, for sites without hooks"),
-    "doctor": ("sclip_plugin.doctor", "is the plugin active here, by which route, and if not, why"),
+    "convert": "captions and images -> paired/, unpaired/, val/ shards",
+    "split": "shards -> shards with another share of pairs, without decoding",
+    "verify": "decode every image of shards; check keys, captions, counts and hashes",
+    "keywords": "captions of paired shards -> keyword file",
+    "eval": "zero-shot classification and retrieval of a checkpoint",
+    "study": "arms × seeds: trained, evaluated, compared, with a report",
+    "inspect": "a picture of unpaired images with their pseudo-captions",
+    "wiseft": "weights between start and tuned model, against forgetting",
+    "demo": "the whole way on an embedded data set",
+    "patch": "open_clip with a plugin extension point, for sites without hooks",
+    "doctor": "is the plugin active here, by which route, and if not, why",
 }
 
 
@@ -43,11 +44,11 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"sclip-plugin {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = next((word for word in argv if not word.startswith("-")), None)
-    for name, (module, summary) in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         if name != wanted:
             subparsers.add_parser(name, help=summary)
             continue
-        command = import_module(module)
+        command = import_module(f"sclip_plugin.commands.{name}")
         sub = subparsers.add_parser(
             name, help=summary, description=command.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
         )

@@ -7,25 +7,18 @@ composited) and EXIF rotation (ignored), and its loader knows no suffix but jpg,
 import hashlib
 import io
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+
+from sclip_plugin.decoding import EMPTY, ImageFault, load, open_image
 
 COPIED = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
-_FORMATS = (*COPIED, "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")  # nothing that runs a program (EPS)
 _PLAIN_MODES = ("RGB", "L", "1", "P", "YCbCr")
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 _ORIENTATION = 0x0112
-_UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError)
 JPEG_QUALITY = 95
 END = 2048  # bytes at both ends that make the fingerprint
-
-EMPTY, BOMB, UNDECODABLE = "empty file", "decompression bomb", "undecodable image"
-
-
-class ImageFault(Exception):
-    """An image that cannot be used; the message is the reason that is counted."""
 
 
 @dataclass(frozen=True)
@@ -51,36 +44,16 @@ class Verdict:
     fault: str = ""
 
 
-@cache
-def _formats() -> list[str]:
-    Image.init()
-    return [name for name in _FORMATS if name in Image.OPEN]
-
-
-def _open(file) -> Image.Image:
-    """Raises ImageFault."""
-    try:
-        picture = Image.open(file, formats=_formats())
-    except Image.DecompressionBombError:
-        raise ImageFault(BOMB) from None
-    except _UNREADABLE:
-        raise ImageFault(UNDECODABLE) from None
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit and picture.width * picture.height > limit:
-        raise ImageFault(BOMB)
-    return picture
-
-
 def inspect(image, transform: Transform, check: bool = False) -> Verdict:
     """Verdict on an image (`open()`, `size`) from its header; `check` decodes it too."""
     try:
         size = image.size
         if size == 0:
             return Verdict(fault=EMPTY)
-        with image.open() as file, _open(file) as picture:
+        with image.open() as file, open_image(file) as picture:
             suffix, recode = _judge(picture, transform)
             if check:
-                _load(picture)
+                load(picture)
             return Verdict(suffix, recode, size, fingerprint_of(file, size))
     except ImageFault as fault:
         return Verdict(fault=str(fault))
@@ -126,17 +99,8 @@ def _rotated(picture: Image.Image) -> bool:
         return False  # getexif() would decode a whole PNG to look for it
     try:
         return picture.getexif().get(_ORIENTATION, 1) in range(2, 9)
-    except _UNREADABLE:
+    except Exception:  # damaged metadata; the pixels are read all the same
         return False
-
-
-def _load(picture: Image.Image) -> None:
-    try:
-        picture.load()
-    except Image.DecompressionBombError:
-        raise ImageFault(BOMB) from None
-    except (*_UNREADABLE, MemoryError):
-        raise ImageFault(UNDECODABLE) from None
 
 
 def encode(data: bytes, suffix: str, transform: Transform) -> bytes:
@@ -145,8 +109,8 @@ def encode(data: bytes, suffix: str, transform: Transform) -> bytes:
     Raises:
         ImageFault: it does not decode.
     """
-    with _open(io.BytesIO(data)) as picture:
-        _load(picture)
+    with open_image(io.BytesIO(data)) as picture:
+        load(picture)
         plain = _flatten(ImageOps.exif_transpose(picture) if _rotated(picture) or picture.format == "TIFF" else picture)
     plain = _shrink(plain, transform.resize)
     buffer = io.BytesIO()

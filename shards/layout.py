@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from sclip_plugin.atomic import write_atomic
-from sclip_plugin.shards.readers.base import Sample
+from sclip_plugin.shards.sample import Sample
 
 PAIRED, UNPAIRED, VAL, CLASSES, TEST = "paired", "unpaired", "val", "classes", "test"
 TRAINING = (PAIRED, UNPAIRED, VAL)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sclip_plugin.shards import layout
-from sclip_plugin.shards.readers.base import Tally
+from sclip_plugin.shards.sample import Tally
 
 SHOWN = 3  # groups of equal images named
 

@@ -19,19 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from conftest import (
-    run_training,
-    train_arguments,
-    write_classification_set,
-    write_model,
-    write_retrieval_set,
-    write_shards,
-)
-from hosts import patch
-from test_training import losses
 
 from sclip_plugin._version import __version__
 from sclip_plugin.patches.releases import releases
+from tests.helpers.hosts import patch
+from tests.helpers.models import write_model
+from tests.helpers.sets import write_classification_set, write_retrieval_set
+from tests.helpers.shards import write_shards
+from tests.helpers.training import run_training, train_arguments
+from tests.training.test_training import losses
 
 BUILD = Path(__file__).parent.parent / "build" / "compat"
 VERSIONS = [version for release in releases() for version in release.versions]

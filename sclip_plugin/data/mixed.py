@@ -16,8 +16,10 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate, get_w
 
 from sclip_plugin.data.batch import MixedBatch, MixedImages, MixedTexts
 from sclip_plugin.data.order import Layout, Passes, generator, last_batch, resampled, runs, whole_shards
-from sclip_plugin.data.shardlist import ShardList
-from sclip_plugin.data.stream import Raw, SampleStream, captions, decode_image, take
+from sclip_plugin.data.samples import Skip, captions, image_bytes
+from sclip_plugin.data.shard_list import ShardList
+from sclip_plugin.data.stream import Raw, SampleStream, take
+from sclip_plugin.decoding import ImageFault, decode_rgb
 from sclip_plugin.errors import DataError
 from sclip_plugin.keywords import Vocabulary
 
@@ -39,7 +41,7 @@ class Source:
 @dataclass
 class MixedConfig:
     """What a mixed loader needs to know. accum: micro-batches per optimizer step; a global batch is W·B·accum pairs.
-    draft: the smallest side of a JPEG's draft (`stream.decode_image`), or None."""
+    draft: the smallest side of a JPEG's draft (`decoding.decode_rgb`), or None."""
 
     paired: Source
     unpaired: Source
@@ -165,7 +167,11 @@ class _Slot:
         return SampleStream(source.shards.urls, name, decode, source.shards.flag, self.counts)
 
     def _decode_image(self, raw: Raw):
-        return decode_image(raw.members, self.dataset.transform, self.config.draft)
+        try:
+            picture = decode_rgb(image_bytes(raw.members), self.config.draft)
+        except ImageFault as fault:
+            raise Skip(str(fault)) from None
+        return self.dataset.transform(picture)
 
     def _decode_pair(self, raw: Raw):
         caption = self.caption_rng.choice(captions(raw.members))

@@ -1,7 +1,5 @@
 """A slot's decoded samples, in order: segments → samples → shuffle buffer → image and captions, bad ones counted."""
 
-import io
-import json
 import math
 import random
 from collections import Counter
@@ -9,10 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from PIL import Image
-
 from sclip_plugin.data.order import Segment
-from sclip_plugin.data.tarstream import IMAGE_SUFFIXES, read_samples
+from sclip_plugin.data.samples import IMAGE_SUFFIXES, Skip, read_samples
 from sclip_plugin.errors import DataError, UsageError
 
 # Samples that wait, still encoded, to be drawn at random, and how many must wait before the first is drawn. Ours:
@@ -29,57 +25,6 @@ class Raw:
 
     identity: tuple[int, int]
     members: dict[str, bytes]
-
-
-class Skip(Exception):
-    """The sample cannot be used; the message is the reason it is counted under."""
-
-
-def image_bytes(members: dict[str, bytes]) -> bytes:
-    """The first image member, in the order in which open_clip prefers them."""
-    for suffix in ("jpg", "png", "jpeg", "webp"):
-        if suffix in members:
-            return members[suffix]
-    raise Skip("no image")
-
-
-def captions(members: dict[str, bytes]) -> list[str]:
-    """Captions of a pair: `captions` of its `.json` where there are, else its `.txt`; never empty."""
-    found = []
-    if "json" in members:
-        try:
-            listed = json.loads(members["json"])
-            found = listed.get("captions") or [] if isinstance(listed, dict) else []
-        except ValueError:
-            found = []
-    if not found and "txt" not in members:
-        raise Skip("no caption")
-    if not found:
-        found = [members["txt"].decode("utf-8", errors="replace")]
-    found = [text.strip() for text in found if isinstance(text, str) and text.strip()]
-    if not found:
-        raise Skip("empty caption")
-    return found
-
-
-def decode_image(members: dict[str, bytes], transform: Callable, draft: int | None = None):
-    """The transformed image, decoded as open_clip does (RGB).
-
-    Args:
-        draft: where given, a JPEG whose sides are at least twice this is decoded at 1/2, 1/4 or 1/8 of its size (by
-            libjpeg, in a fraction of the time), with no side below this. Changes pixels a little.
-    """
-    data = image_bytes(members)
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if draft:
-                image.draft("RGB", (draft, draft))
-            image.load()
-            if image.mode != "RGB":  # converting copies even where there is nothing to convert
-                image = image.convert("RGB")
-    except Exception as error:  # decoders raise whatever they like on hostile bytes; the reason is counted, not lost
-        raise Skip("undecodable image") from error
-    return transform(image)
 
 
 def draft_side(transform) -> int:

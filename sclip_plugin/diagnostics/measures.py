@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from sclip_plugin.partial_labels import candidate_sets
-from sclip_plugin.pseudo_labels import cosines
+from sclip_plugin.loss.partial_labels import candidate_sets
+from sclip_plugin.loss.pseudo_labels import cosines
 
 
 def entropy(weights: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sclip_plugin.evaluation.readers import CLASSIFICATION, RETRIEVAL, open_set
 from sclip_plugin.evaluation.retrieval import evaluate_retrieval
+from sclip_plugin.evaluation.sets import CLASSIFICATION, RETRIEVAL, open_set
 from sclip_plugin.evaluation.zeroshot import evaluate_zeroshot
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.evaluation.readers import EvaluationSet, Samples
+from sclip_plugin.evaluation.sets import EvaluationSet, Samples
 
 PURE = {"fp16": torch.float16, "bf16": torch.bfloat16, "pure_fp16": torch.float16, "pure_bf16": torch.bfloat16}
 MIXED = {"amp": torch.float16, "amp_bf16": torch.bfloat16, "amp_bfloat16": torch.bfloat16}

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sclip_plugin.evaluation.features import Encoder, evaluating, image_batches
 from sclip_plugin.evaluation.metrics import RECALL_K, contrastive_loss, retrieval_metrics
-from sclip_plugin.evaluation.readers import RETRIEVAL, EvaluationSet, open_set
+from sclip_plugin.evaluation.sets import RETRIEVAL, EvaluationSet, open_set
 
 
 def evaluate_retrieval(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sclip_plugin.evaluation.features import Encoder, evaluating, image_batches
 from sclip_plugin.evaluation.metrics import class_ranks, classification_metrics
-from sclip_plugin.evaluation.readers import CLASSIFICATION, open_set
+from sclip_plugin.evaluation.sets import CLASSIFICATION, open_set
 
 
 def class_features(encoder: Encoder, classes, templates, batch_size: int = 64) -> Tensor:

@@ -4,7 +4,7 @@
 contract). A patched host finds it by its entry point and drives it; in a stock one the hooks (`openclip3_hooks`) drive
 the same object. `stock` is the host's function of the method's name.
 
-The plugin itself (`sclip_plugin.plugin`) knows none of this and is imported only when there is something to do.
+The plugin itself (`sclip_plugin.training.run`) knows none of this and is imported only when there is something to do.
 """
 
 import json
@@ -39,14 +39,14 @@ class TrainPlugin:
 
     def add_arguments(self, parser) -> None:
         """Add the plugin's group of flags, and `--loss` where the host has none."""
-        from sclip_plugin import plugin
+        from sclip_plugin.training import run as plugin
 
         plugin.add_arguments(parser)
 
     def check_arguments(self, parser, args) -> None:
         """Refuse what cannot work in one line, exit status 2; complete the rest. For every `--loss`."""
-        from sclip_plugin import plugin
         from sclip_plugin.errors import SClipError
+        from sclip_plugin.training import run as plugin
 
         try:
             self.run = plugin.check_arguments(args, world_size=_world_size())

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sclip_plugin import partial_labels, pseudo_labels
 from sclip_plugin.diagnostics.measures import keyword_measures, label_measures
 from sclip_plugin.evaluation.features import Encoder, evaluating
-from sclip_plugin.inspection.samples import Picture
+from sclip_plugin.inspection.pictures import Picture
+from sclip_plugin.loss import partial_labels, pseudo_labels
 
 SHOWN = 3  # captions and keywords of a card
 

@@ -4,7 +4,7 @@ import os
 from importlib import import_module
 
 from sclip_plugin.errors import DataError, UsageError
-from sclip_plugin.shards.readers.base import FileImage, Image, Locator, Options, Reader, SliceImage
+from sclip_plugin.shards.readers.base import Options, Reader
 
 # name → class; imported when asked for, since some need an extra. The order is the order of recognition: a source that
 # several recognise is of the first.
@@ -62,14 +62,3 @@ def make_reader(source: str, options: Options, form: str | None = None) -> Reade
     if not os.path.exists(source):
         raise DataError(f"no such file or folder: {source}")
     return kind(source, options)
-
-
-def open_image(place: Locator) -> Image:
-    """The image at a locator."""
-    if place.form == "file":
-        return FileImage(place.path)
-    if place.form == "slice":
-        return SliceImage(place.path, place.offset, place.length)
-    from sclip_plugin.shards.readers.fashiongen import PixelImage
-
-    return PixelImage(place.path, place.offset, place.length)

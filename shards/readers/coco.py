@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Options, Sample, Tally, as_captions
+from sclip_plugin.shards.readers.base import Options, as_captions
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
 from sclip_plugin.shards.readers.jsonfile import items, only_json
 from sclip_plugin.shards.readers.named import NamedImages
+from sclip_plugin.shards.sample import Sample, Tally
 
 
 class CocoReader:

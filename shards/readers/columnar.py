@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sclip_plugin.errors import DataError, UsageError
-from sclip_plugin.shards.readers.base import Sample, SliceImage, Tally, as_captions
+from sclip_plugin.shards.locator import SliceImage
+from sclip_plugin.shards.readers.base import as_captions
 from sclip_plugin.shards.readers.columns import find_columns
+from sclip_plugin.shards.sample import Sample, Tally
 
 BATCH = 256  # rows in memory at a time
 

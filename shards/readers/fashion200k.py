@@ -9,9 +9,10 @@ import os
 from collections.abc import Iterator
 
 from sclip_plugin.errors import DataError, UsageError
-from sclip_plugin.shards.readers.base import Options, Sample, Tally
+from sclip_plugin.shards.readers.base import Options
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
 from sclip_plugin.shards.readers.named import NamedImages
+from sclip_plugin.shards.sample import Sample, Tally
 
 LABELS = {"category": 1, "subcategory": 2}  # part of the path
 

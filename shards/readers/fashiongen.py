@@ -4,60 +4,15 @@ Needs h5py: `pip install 'sclip-plugin[hdf5]'`.
 """
 
 import glob
-import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
 
-from sclip_plugin.errors import DataError, UsageError
-from sclip_plugin.shards.readers.base import Locator, Options, Sample, Tally
+from sclip_plugin.errors import DataError
+from sclip_plugin.shards.locator import PIXEL_ROWS, PixelImage, h5py, open_hdf5
+from sclip_plugin.shards.readers.base import Options
+from sclip_plugin.shards.sample import Sample, Tally
 
-IMAGES = "input_image"
 ROWS = 1024  # rows of text in memory at a time
-
-
-def h5py():
-    """The h5py package.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    try:
-        import h5py
-    except ImportError:
-        raise UsageError("reading HDF5 needs h5py: pip install 'sclip-plugin[hdf5]'") from None
-    return h5py
-
-
-@lru_cache(maxsize=4)
-def _opened(path: str):
-    return h5py().File(path, "r")
-
-
-@dataclass(slots=True, frozen=True)
-class PixelImage:
-    """Row `row` of an HDF5 file's `input_image`, (H, W, 3) uint8, as a PPM file, so that it is encoded like one."""
-
-    path: str
-    row: int
-    length: int
-
-    @property
-    def locator(self) -> Locator:
-        return Locator("pixels", self.path, self.row, self.length)
-
-    @property
-    def size(self) -> int:
-        return self.length
-
-    def open(self):
-        return io.BytesIO(self.read())
-
-    def read(self) -> bytes:
-        pixels = _opened(self.path)[IMAGES][self.row]
-        height, width, _ = pixels.shape
-        return b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()
 
 
 class FashionGenReader:
@@ -87,12 +42,12 @@ class FashionGenReader:
                 raise DataError(f"{path}: {error}") from None
 
     def _rows(self, path: str, split: str) -> Iterator[Sample]:
-        file = _opened(path)
+        file = open_hdf5(path)
         fields = ("input_name", "input_description", "input_productID", self.label)
-        for field in (IMAGES, *fields):
+        for field in (PIXEL_ROWS, *fields):
             if field not in file:
                 raise DataError(f"{path}: no {field}; there are: {', '.join(sorted(file))}")
-        count, height, width, _ = file[IMAGES].shape
+        count, height, width, _ = file[PIXEL_ROWS].shape
         length = len(b"P6 %d %d 255\n" % (width, height)) + height * width * 3
         name = os.path.basename(path).rpartition(".")[0]
         for first in range(0, count, ROWS):

@@ -4,8 +4,10 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
-from sclip_plugin.shards.readers.base import FileImage, Options, Sample, Tally
+from sclip_plugin.shards.locator import FileImage
+from sclip_plugin.shards.readers.base import Options
 from sclip_plugin.shards.readers.files import ImageFolder
+from sclip_plugin.shards.sample import Sample, Tally
 
 TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".hdf5", ".h5")
 

@@ -4,13 +4,14 @@ import os
 from collections.abc import Iterator
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Options, Sample, Tally, split_name
+from sclip_plugin.shards.readers.base import Options, split_name
 from sclip_plugin.shards.readers.columns import ROLES, find_columns
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
 from sclip_plugin.shards.readers.named import NamedImages
 from sclip_plugin.shards.readers.parquet import parquet_records
 from sclip_plugin.shards.readers.records import records
 from sclip_plugin.shards.readers.table import csv_records
+from sclip_plugin.shards.sample import Sample, Tally
 
 READ = {"metadata.csv": csv_records, "metadata.jsonl": records, "metadata.parquet": parquet_records}
 SPLITS = ("train", "val", "test")

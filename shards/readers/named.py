@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from sclip_plugin.shards.readers.base import FileImage, Sample, Tally, as_captions, split_name
+from sclip_plugin.shards.locator import FileImage
+from sclip_plugin.shards.readers.base import as_captions, split_name
 from sclip_plugin.shards.readers.files import ImageFolder
+from sclip_plugin.shards.sample import Sample, Tally
 
 NO_NAME = "no image named"
 

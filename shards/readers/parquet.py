@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Options, Sample, Tally, split_name
+from sclip_plugin.shards.readers.base import Options, split_name
 from sclip_plugin.shards.readers.columnar import BATCH, RowSamples, Spool, arrow_errors, pyarrow
 from sclip_plugin.shards.readers.columns import ROLES
 from sclip_plugin.shards.readers.files import file_hash
+from sclip_plugin.shards.sample import Sample, Tally
 
 _SPLIT = re.compile(r"^(train|validation|valid|val|test)\b")
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import ijson
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Options, Sample, Tally
+from sclip_plugin.shards.readers.base import Options
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash, first_existing
 from sclip_plugin.shards.readers.jsonfile import items
 from sclip_plugin.shards.readers.named import NamedImages
+from sclip_plugin.shards.sample import Sample, Tally
 
 METADATA = "polyvore_item_metadata.json"
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Options, Sample, Tally
+from sclip_plugin.shards.readers.base import Options
 from sclip_plugin.shards.readers.columns import ROLES, find_columns
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
 from sclip_plugin.shards.readers.jsonfile import first_item, items
 from sclip_plugin.shards.readers.named import NamedImages
+from sclip_plugin.shards.sample import Sample, Tally
 
 LINES = (".jsonl", ".ndjson")
 

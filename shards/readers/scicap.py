@@ -8,9 +8,10 @@ import os
 from collections.abc import Iterator
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Options, Sample, Tally, split_name
+from sclip_plugin.shards.readers.base import Options, split_name
 from sclip_plugin.shards.readers.files import ImageFolder
 from sclip_plugin.shards.readers.named import NamedImages
+from sclip_plugin.shards.sample import Sample, Tally
 
 CAPTIONS, FIGURES = "SciCap-Caption-All", "SciCap-No-Subfig-Img"
 SPLITS = ("train", "val", "test")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards import layout
-from sclip_plugin.shards.readers.base import Sample, SliceImage, Tally
+from sclip_plugin.shards.locator import SliceImage
 from sclip_plugin.shards.readers.webdataset import caption_list, grouped
+from sclip_plugin.shards.sample import Sample, Tally
 
 
 class ShardsReader:

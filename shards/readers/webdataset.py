@@ -9,13 +9,15 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from sclip_plugin.data.tarstream import split_key
+from sclip_plugin.data import tar
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards import tarbytes
-from sclip_plugin.shards.readers.base import Options, Sample, SliceImage, Tally, as_captions, split_name
+from sclip_plugin.shards.locator import SliceImage
+from sclip_plugin.shards.readers.base import Options, as_captions, split_name
 from sclip_plugin.shards.readers.files import SUFFIXES, file_hash, first_existing
+from sclip_plugin.shards.sample import Sample, Tally
 
 LEADS_OUT, LINK = "name leads out of the archive", "link or device in the archive"
 
@@ -92,26 +94,17 @@ def grouped(path: str, tally: Tally | None = None) -> Iterator[tuple[str, dict]]
     Raises:
         DataError: no tar, a compressed one, or one that ends early; names it.
     """
-    key, members = None, {}
     try:
-        for tar, member in tarbytes.members(path):
-            name = _name(member, tally)
-            found, suffix = split_key(name) if name else (None, "")
-            if found is None:
-                continue
-            if found != key:
-                if members:
-                    yield key, members
-                key, members = found, {}
-            members[suffix] = _content(path, tar, member, suffix)
-    except (tarfile.TarError, OSError, EOFError) as error:
+        with tar.open_tar(path, compressed=False) as archive:
+            content = partial(_content, path, archive)
+            for _, key, members in tar.samples(archive, content, name_of=partial(_name, tally)):
+                yield key, members
+    except tar.UNREADABLE as error:
         hint = "; unpack compressed tars first" if isinstance(error, tarfile.ReadError) else ""
-        raise DataError(f"{path}: {error}{hint}") from None
-    if members:
-        yield key, members
+        raise DataError(f"{path}: {' '.join(str(error).split())}{hint}") from None
 
 
-def _name(member: tarfile.TarInfo, tally: Tally | None) -> str:
+def _name(tally: Tally | None, member: tarfile.TarInfo) -> str:
     """The member's name, "" for one that must not be used; those are counted."""
     if member.isdir():
         return ""
@@ -123,17 +116,17 @@ def _name(member: tarfile.TarInfo, tally: Tally | None) -> str:
     return ""
 
 
-def _content(path: str, tar: tarfile.TarFile, member: tarfile.TarInfo, suffix: str):
+def _content(path: str, archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str):
     if suffix in SUFFIXES:
         return SliceImage(path, member.offset_data, member.size)
     if suffix not in ("json", "txt", "cls"):
         return None
-    text = tar.extractfile(member).read().decode("utf-8", "replace")
+    text = tar.read(archive, member).decode("utf-8", "replace")
     if suffix != "json":
         return text
     try:
         about = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return about if isinstance(about, dict) else None
 

@@ -218,21 +218,20 @@ def test_rising_validation_loss_while_training_loss_falls():
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    from evaluation.sets import model_with_weights
-
     from sclip_plugin.evaluation.features import Encoder
     from sclip_plugin.evaluation.models import load_model
+    from tests.evaluation.sets import model_with_weights
 
     model, preprocess, tokenizer = load_model(model_with_weights(tmp_path_factory.mktemp("model")), None, "cpu", "fp32")
     return Encoder(model, tokenizer), preprocess
 
 
 def test_cards_show_the_heaviest_captions_and_keywords(encoder, shards):
-    from sclip_plugin.data.shardlist import expand
+    from sclip_plugin.data.shard_list import expand
     from sclip_plugin.inspection import panel
     from sclip_plugin.inspection.labels import Rule, label_cards
-    from sclip_plugin.inspection.samples import read_pictures
-    from sclip_plugin.pseudo_labels import pseudo_labels
+    from sclip_plugin.inspection.pictures import read_pictures
+    from sclip_plugin.loss.pseudo_labels import pseudo_labels
 
     coder, preprocess = encoder
     pairs = read_pictures(expand(str(shards / "paired"), "--train-data"), 12, paired=True)
@@ -274,11 +273,10 @@ def test_cards_show_the_heaviest_captions_and_keywords(encoder, shards):
 
 
 def test_unusable_samples_are_passed_over_and_an_empty_set_is_named(tmp_path):
-    from conftest import picture, write_tar
-
-    from sclip_plugin.data.shardlist import expand
+    from sclip_plugin.data.shard_list import expand
     from sclip_plugin.errors import DataError
-    from sclip_plugin.inspection.samples import read_pictures
+    from sclip_plugin.inspection.pictures import read_pictures
+    from tests.helpers.shards import picture, write_tar
 
     members = [("a.png", picture(1)[:50]), ("b.txt", b"no image"), ("c.png", picture(2)), ("c.txt", b"a tree")]
     write_tar(tmp_path / "0.tar", members)
@@ -289,9 +287,8 @@ def test_unusable_samples_are_passed_over_and_an_empty_set_is_named(tmp_path):
 
 
 def test_inspect_command(encoder, shards, tmp_path, capsys):
-    from evaluation.sets import model_with_weights
-
     from sclip_plugin import cli
+    from tests.evaluation.sets import model_with_weights
 
     name = model_with_weights(tmp_path / "model")
     words = ["--train-data", str(shards / "paired"), "--unpaired-data", str(shards / "unpaired"), "--device", "cpu"]

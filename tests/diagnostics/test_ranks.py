@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from .ranks import observed, run_rank, whole_batch
+from tests.diagnostics.ranks import observed, run_rank, whole_batch
 
 
 @pytest.fixture(scope="module")

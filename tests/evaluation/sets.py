@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import torch
-from conftest import picture, write_model, write_tar
+
+from tests.helpers.models import write_model
+from tests.helpers.shards import picture, write_tar
 
 CLASSES = ("tree", "river", "parking lot")
 

@@ -8,7 +8,6 @@ from collections import Counter
 
 import pytest
 import torch
-from conftest import picture, write_tar
 from PIL import Image
 
 from sclip_plugin import cli
@@ -16,8 +15,8 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.models import load_model
 from sclip_plugin.evaluation.retrieval import evaluate_retrieval
 from sclip_plugin.evaluation.zeroshot import evaluate_zeroshot
-
-from .sets import CLASSES, classification_set, model_with_weights, retrieval_set
+from tests.evaluation.sets import CLASSES, classification_set, model_with_weights, retrieval_set
+from tests.helpers.shards import picture, write_tar
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
-from .cases import relative
-from .reference import Columns, reference_loss
+from tests.loss.cases import relative
+from tests.loss.reference import Columns, reference_loss
 
 B, U, K = 3, 4, 5  # K: no multiple of a world size above 1, and with 4 ranks the last shard is padding only
 CONTEXT, WORDS = 8, 32
@@ -116,7 +116,7 @@ def step(case, blocks, keyword_tokens, rank=0, world_size=1, accum=1):
 
     from sclip_plugin import SClipLoss
     from sclip_plugin.data.batch import MixedImages, MixedTexts
-    from sclip_plugin.model import adapt
+    from sclip_plugin.training.model import adapt
 
     model = adapt(make_model(case.dtype), keyword_tokens, rank, world_size, accum)
     if world_size > 1:

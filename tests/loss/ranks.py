@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
-from .reference import KEYWORD_TARGETS, PSEUDO_LABELS, Settings
+from tests.loss.reference import KEYWORD_TARGETS, PSEUDO_LABELS, Settings
 
 B, U, N, D = 3, 4, 6, 8
 

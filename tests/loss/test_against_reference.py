@@ -7,9 +7,8 @@ import torch
 from open_clip.loss import ClipLoss
 
 from sclip_plugin import SClipLoss
-
-from .cases import as_reference, difference, gradients, make_inputs
-from .reference import KEYWORD_TARGETS, PSEUDO_LABELS, Settings, reference_loss
+from tests.loss.cases import as_reference, difference, gradients, make_inputs
+from tests.loss.reference import KEYWORD_TARGETS, PSEUDO_LABELS, Settings, reference_loss
 
 SIZES = [(5, 7, 4), (6, 3, 9), (1, 5, 3), (4, 1, 2), (5, 4, 1), (1, 1, 1), (4, 4, None), (1, 3, None), (3, 1, None)]
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}

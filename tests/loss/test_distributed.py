@@ -8,10 +8,9 @@ import torch
 import torch.multiprocessing as mp
 
 from sclip_plugin import SClipLoss
-
-from .cases import relative
-from .ranks import all_cases, encode, make_raw, make_towers, run_rank
-from .reference import Columns, reference_loss
+from tests.loss.cases import relative
+from tests.loss.ranks import all_cases, encode, make_raw, make_towers, run_rank
+from tests.loss.reference import Columns, reference_loss
 
 CASES = {str(case): case for case in all_cases()}
 WORLDS = [2, 3]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from .equivalence import LIMITS, Case, cases, concatenated, differences, launch, make_blocks, step
+from tests.loss.equivalence import LIMITS, Case, cases, concatenated, differences, launch, make_blocks, step
 
 WORLDS = [1, 2, 4]
 

@@ -5,9 +5,8 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from sclip_plugin import SClipLoss
-
-from .cases import as_reference, difference, gradients, make_inputs
-from .reference import KEYWORD_TARGETS, PSEUDO_LABELS, reference_loss
+from tests.loss.cases import as_reference, difference, gradients, make_inputs
+from tests.loss.reference import KEYWORD_TARGETS, PSEUDO_LABELS, reference_loss
 
 HALF = [torch.float16, torch.bfloat16]
 
@@ -75,7 +74,7 @@ def test_autocast_stays_finite_and_close(dtype):
 
 
 def test_the_plan_does_not_see_autocast():
-    from sclip_plugin.pseudo_labels import pseudo_labels
+    from sclip_plugin.loss.pseudo_labels import pseudo_labels
 
     inputs = make_inputs(5, 6, D=32, dtype=torch.float32, scale=100.0)
     arguments = ("ot-image", inputs["unpaired_features"], inputs["image_features"], inputs["logit_scale"])

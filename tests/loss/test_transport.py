@@ -6,9 +6,8 @@ import ot
 import pytest
 import torch
 
-from sclip_plugin.transport import sinkhorn
-
-from .reference import sinkhorn as slow_sinkhorn
+from sclip_plugin.loss.transport import sinkhorn
+from tests.loss.reference import sinkhorn as slow_sinkhorn
 
 
 def random_cost(U, B, seed=0, dtype=torch.float64):

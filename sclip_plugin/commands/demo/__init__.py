@@ -1,0 +1,46 @@
+"""The whole way on an embedded data set: convert, keywords, train, evaluate; ends with a table and a report.
+
+Example:
+    sclip demo --out build/demo
+
+2,943 icons of 25 themes, of which a tenth keep their captions, and a small CLIP pretrained on other icons. This is
+`sclip study demo`: supervised fine-tuning and S-CLIP with the same pairs, learning rate and number of steps, compared
+on held-out icons; every command that it runs is printed. CPU is enough. Interrupted and run again with the same
+arguments, it keeps what is finished.
+"""
+
+import os
+from pathlib import Path
+
+from sclip_plugin.errors import UsageError
+
+STUDY = "demo"
+
+
+def add_arguments(parser) -> None:
+    """Arguments of `sclip demo`."""
+    parser.add_argument("--out", type=Path, default=Path("sclip-demo"), metavar="DIR", help="default: sclip-demo")
+    parser.add_argument("--steps", type=int, help="training steps, rounded up to epochs (default: the study's, 300)")
+    parser.add_argument("--seeds", type=int, help="runs of each kind (default: the study's, 2)")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="runs at a time (default: 2)")
+    parser.add_argument(
+        "--unpack", type=Path, metavar="DIR", help="only write the icons and the start model to DIR/icons, DIR/start"
+    )
+
+
+def run(args) -> int:
+    """Unpack, or run the study. Returns 0, or 1 where a run failed."""
+    if args.unpack:
+        from sclip_plugin.commands.demo import embedded
+
+        embedded.unpack(embedded.ICONS, args.unpack / "icons")
+        embedded.unpack(embedded.START, args.unpack / "start")
+        return 0
+    for flag in ("steps", "seeds", "jobs"):
+        if getattr(args, flag) is not None and getattr(args, flag) < 1:
+            raise UsageError(f"--{flag} must be at least 1, got {getattr(args, flag)}")
+    from sclip_plugin.commands.study import run_study, spec
+
+    seeds = list(range(args.seeds)) if args.seeds else None
+    study = spec.load(spec.locate(STUDY), args.out, seeds=seeds, steps=args.steps)
+    return run_study(study, args.out, jobs=args.jobs)

@@ -1,0 +1,91 @@
+"""What a checkpoint makes of unpaired images: a picture or page of images with their pseudo-captions and keywords.
+
+Example:
+    sclip inspect --model ViT-B-32 --pretrained logs/RUN/checkpoints/epoch_25.pt --train-data shards/paired \\
+        --unpaired-data shards/unpaired --keywords keywords.txt --out panel.png
+
+Each image stands beside its heaviest pseudo-captions and its keywords, with their weights, as a training step with
+--pairs pairs would give them. `--out` ends in .png or .html.
+"""
+
+from pathlib import Path
+
+from sclip_plugin.errors import UsageError
+from sclip_plugin.loss import partial_labels, pseudo_labels
+
+
+def add_arguments(parser) -> None:
+    """Arguments of `sclip inspect`."""
+    parser.add_argument("--model", required=True, help="open_clip model name, or local-dir:DIR")
+    parser.add_argument("--pretrained", help="checkpoint file or pretrained tag")
+    parser.add_argument("--train-data", required=True, metavar="SHARDS", help="paired shards, as in training")
+    parser.add_argument("--unpaired-data", required=True, metavar="SHARDS", help="unpaired shards, as in training")
+    parser.add_argument("--keywords", metavar="FILE", help="keyword file, as in training")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="panel.png or panel.html")
+    parser.add_argument("--images", type=int, default=8, metavar="N", help="images to show (default 8)")
+    parser.add_argument("--pairs", type=int, default=64, metavar="B", help="pairs, as a batch has (default 64)")
+    parser.add_argument("--unpaired", type=int, metavar="U", help="unpaired images in the plan (default: --pairs)")
+    parser.add_argument("--sclip-pseudo-label", choices=pseudo_labels.CHOICES, default="ot-image", metavar="RULE")
+    parser.add_argument("--sclip-sinkhorn-iterations", type=int, default=10, metavar="N")
+    parser.add_argument("--sclip-epsilon", type=float, metavar="E")
+    parser.add_argument("--sclip-keyword-targets", choices=partial_labels.CHOICES, default="similarity")
+    parser.add_argument("--keyword-template", default="{}", metavar="TEXT")
+    parser.add_argument("--device", help="default: cuda where there is one, else cpu")
+
+
+def run(args) -> int:
+    """Read, encode, label, draw. Returns 0."""
+    _check(args)
+    import torch
+
+    from sclip_plugin.data.shard_list import expand
+    from sclip_plugin.evaluation.features import Encoder
+    from sclip_plugin.evaluation.models import check_model, load_model
+    from sclip_plugin.inspection.labels import Rule, label_cards
+    from sclip_plugin.inspection.pictures import read_pictures
+    from sclip_plugin.keywords import Vocabulary
+
+    check_model(args.model, args.pretrained)
+    vocabulary = Vocabulary.load(args.keywords) if args.keywords else None
+    pairs = read_pictures(expand(args.train_data, "--train-data"), args.pairs, paired=True)
+    unpaired = read_pictures(expand(args.unpaired_data, "--unpaired-data"), args.unpaired or args.pairs, paired=False)
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model, preprocess, tokenizer = load_model(args.model, args.pretrained, device, "fp32")
+    rule = Rule.of(args)
+    encoder = Encoder(model, tokenizer, device)
+    cards, figures = label_cards(encoder, preprocess, pairs, unpaired, vocabulary, rule, args.images)
+    sizes = f"{len(pairs)} pairs, {len(unpaired)} unpaired images"
+    title = f"{args.pretrained or args.model}: {args.sclip_pseudo_label}, {sizes}"
+    _write(args.out, cards, title, figures)
+    return 0
+
+
+def _check(args) -> None:
+    if args.out.suffix.lower() not in (".png", ".html"):
+        raise UsageError(f"--out {args.out}: the name must end in .png or .html")
+    for flag in ("images", "pairs", "unpaired"):
+        if getattr(args, flag) is not None and getattr(args, flag) < 1:
+            raise UsageError(f"--{flag} must be at least 1, got {getattr(args, flag)}")
+    if args.sclip_sinkhorn_iterations < 0:
+        raise UsageError(f"--sclip-sinkhorn-iterations must be at least 0, got {args.sclip_sinkhorn_iterations}")
+    if args.sclip_epsilon is not None and not args.sclip_epsilon > 0:
+        raise UsageError(f"--sclip-epsilon must be above 0, got {args.sclip_epsilon}")
+    if args.keyword_template.count("{}") != 1:
+        raise UsageError(f"--keyword-template must hold {{}} once, got {args.keyword_template!r}")
+
+
+def _write(out: Path, cards, title: str, figures: dict[str, float]) -> None:
+    from sclip_plugin.atomic import write_atomic
+    from sclip_plugin.inspection import panel
+
+    if out.suffix.lower() == ".html":
+        write_atomic(out, panel.page(cards, title, figures))
+    else:
+        import io
+
+        buffer = io.BytesIO()
+        panel.draw(cards, title, figures).savefig(buffer, format="png", dpi=100)
+        write_atomic(out, buffer.getvalue())
+    for line in panel.sentences(figures):
+        print(line)
+    print(f"-> {out}")

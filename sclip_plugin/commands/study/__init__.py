@@ -1,0 +1,91 @@
+"""Arms (sets of training flags) × seeds: trained, evaluated, compared; ends with a table and a report.
+
+Example:
+    sclip study first-experiments --out build/first       # a shipped study, on embedded icons
+    sclip study first-experiments --base own-data --set shards=shards --out study   # the same arms on your shards
+    sclip study --copy own-data > mine.toml               # to name more sets and flags, then --base mine.toml
+
+A study's file names data, common flags, arms and evaluation sets. Every run is a call of open_clip's training command.
+Interrupted or killed and run again, it keeps what is finished and gives the same table.
+"""
+
+import os
+from pathlib import Path
+
+from sclip_plugin.errors import DataError, UsageError
+
+KEEP = ("last", "all", "none")
+
+
+def add_arguments(parser) -> None:
+    """Arguments of `sclip study`."""
+    parser.add_argument("study", nargs="?", metavar="STUDY", help="a .toml file, or the name of a shipped study")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for everything (default: study-NAME)")
+    parser.add_argument("--base", metavar="STUDY", help="take data and common flags from this study instead")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=TEXT", help="a variable; repeatable")
+    parser.add_argument("--seeds", metavar="N,N", help="other seeds than the file's")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default 1)")
+    parser.add_argument("--gpus", metavar="N,N", help="with --jobs: each job sees one of these GPUs")
+    parser.add_argument("--keep-checkpoints", choices=KEEP, default="last", help="once evaluated (default: last)")
+    parser.add_argument("--report-only", action="store_true", help="tables and report from what is finished")
+    parser.add_argument("--list", action="store_true", help="name the shipped studies")
+    parser.add_argument("--copy", metavar="STUDY", help="print a shipped study")
+
+
+def run(args) -> int:
+    """Run, compare, report. Returns 0, or 1 where runs failed."""
+    from sclip_plugin.commands.study import spec
+
+    if args.list:
+        _list(spec)
+        return 0
+    if args.copy:
+        print(spec.locate(args.copy).read_text(encoding="utf-8"), end="")
+        return 0
+    if not args.study:
+        raise UsageError("a study is missing: a .toml file, or a name from `sclip study --list`")
+    if args.jobs < 1:
+        raise UsageError(f"--jobs must be at least 1, got {args.jobs}")
+    path = spec.locate(args.study)
+    out = args.out or Path(f"study-{path.stem}")
+    base = str(spec.locate(args.base).resolve()) if args.base else None
+    study = spec.load(path, out, base, dict(_variable(text) for text in args.set), _seeds(args.seeds))
+    gpus = tuple(args.gpus.split(",")) if args.gpus else ()
+    return run_study(study, out, jobs=args.jobs, gpus=gpus, keep=args.keep_checkpoints, train=not args.report_only)
+
+
+def run_study(study, out: Path, *, jobs: int = 1, gpus: tuple[str, ...] = (), keep="last", train: bool = True) -> int:
+    """Run a study, print its tables, write `table.md`, `report.html` and `report.png`. Returns 0 or 1."""
+    from sclip_plugin.commands.study import report
+    from sclip_plugin.commands.study.runner import Runner
+
+    runner = Runner(study, out, jobs, gpus, keep)
+    if train:
+        runner.run()
+    outcome = report.outcome(study, out, runner.failed)
+    if not any(outcome.arms.values()):
+        raise DataError(f"{out}: no run is finished" + "".join(f"; {text}" for text in runner.failed.values()))
+    print(f"\n{report.write(outcome, out)}", end="")
+    print(f"\ntable: {out / 'table.md'}\nreport: {out / 'report.html'}\npicture: {out / 'report.png'}")
+    return 1 if runner.failed else 0
+
+
+def _list(spec) -> None:
+    for name, path in spec.shipped().items():
+        print(f"{name:<20} {spec.load_toml(path).get('title', '')}")
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--set must be NAME=TEXT, got {text!r}")
+    return name, os.path.expanduser(value)
+
+
+def _seeds(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--seeds must be whole numbers separated by commas, got {text!r}") from None

@@ -1,1 +1,0 @@
-"""The embedded data set, its start model and the demonstration run."""

@@ -1,0 +1,67 @@
+"""A few samples out of training shards, to look at."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from PIL import Image
+
+from sclip_plugin.data.samples import Skip, captions, image_bytes, read_samples
+from sclip_plugin.data.shard_list import ShardList
+from sclip_plugin.decoding import ImageFault, decode_rgb
+from sclip_plugin.errors import DataError
+
+SHARDS = 16  # opened at most
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded image and its captions (none: unpaired)."""
+
+    data: bytes
+    captions: tuple[str, ...] = ()
+
+    def open(self) -> Image.Image:
+        """Decoded, RGB."""
+        return decode_rgb(self.data)
+
+
+def read_pictures(shards: ShardList, limit: int, paired: bool) -> list[Picture]:
+    """The first usable samples of up to `SHARDS` shards, evenly divided and taken in turn.
+
+    The same shards give the same samples.
+
+    Raises:
+        DataError: no usable sample in them.
+    """
+    step = max(1, len(shards) // SHARDS)
+    chosen = shards.urls[::step][:SHARDS]
+    share = -(-limit // len(chosen))
+    found: list[list[Picture]] = []
+    skipped: Counter = Counter()
+    for url in chosen:
+        found.append([])
+        for _, members in read_samples(url, 0, None, skipped):
+            picture = _picture(members, paired, skipped)
+            if picture is not None:
+                found[-1].append(picture)
+            if len(found[-1]) >= share:
+                break
+    in_turn = [part[n] for n in range(share) for part in found if n < len(part)]
+    if not in_turn:
+        listed = ", ".join(f"{number} × {reason}" for reason, number in skipped.items()) or "no samples"
+        raise DataError(f"{shards.flag}: no usable sample in {len(chosen)} shards; found {listed}")
+    return in_turn[:limit]
+
+
+def _picture(members: dict[str, bytes], paired: bool, skipped: Counter) -> Picture | None:
+    try:
+        picture = Picture(image_bytes(members), tuple(captions(members)) if paired else ())
+    except Skip as reason:
+        skipped[str(reason)] += 1
+        return None
+    try:
+        picture.open()
+    except ImageFault as fault:
+        skipped[str(fault)] += 1
+        return None
+    return picture

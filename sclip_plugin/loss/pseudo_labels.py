@@ -1,0 +1,52 @@
+"""Caption-level pseudo-labels: how much each unpaired image draws from each caption (paper section 4.1 and baselines).
+
+Legend: U unpaired images, B paired samples, D width. With several ranks U counts this rank's rows and B all ranks'.
+"""
+
+import torch
+from torch import Tensor
+
+from sclip_plugin.loss.transport import at_least_float32, transport_plan
+
+# The paper's method is ot-image (default); hard-* and soft-* are its baselines (Hard-PL, Soft-PL); *-text measure
+# similarity to the captions instead of the paired images.
+CHOICES = ("ot-image", "ot-text", "soft-image", "soft-text", "hard-image", "hard-text")
+
+
+def cosines(queries: Tensor, support: Tensor) -> Tensor:
+    """(U, B) inner products of (U, D) and (B, D) in at least float32, autocast off."""
+    with torch.autocast(device_type=queries.device.type, enabled=False):
+        return at_least_float32(queries) @ at_least_float32(support).T
+
+
+def pseudo_labels(
+    choice: str,
+    queries: Tensor,
+    support: Tensor,
+    logit_scale: Tensor,
+    *,
+    epsilon: float | None = None,
+    iterations: int = 10,
+    world_size: int = 1,
+) -> Tensor:
+    """P (U, B), rows sum to 1.
+
+    Args:
+        choice: one of `CHOICES`; names the rule only, `support` is given.
+        queries: (U, D) unpaired image features, L2-normalised.
+        support: (B, D) paired image or caption features, L2-normalised, of all ranks.
+        logit_scale: s = 1/τ, one-element tensor.
+        epsilon: entropic regularisation for `ot-*`; default: the learned temperature τ (paper).
+        iterations: Sinkhorn iterations for `ot-*`.
+        world_size: ranks that hold rows of the one global plan; 1 where the queries are already gathered.
+    """
+    similarity = cosines(queries, support)
+    scale = logit_scale.to(similarity.dtype)
+    rule = choice.split("-")[0]
+    if rule == "ot":
+        reg = scale.reciprocal() if epsilon is None else epsilon
+        return transport_plan(1 - similarity, reg, iterations, world_size=world_size)
+    if rule == "soft":
+        return torch.softmax(scale * similarity, dim=1)
+    nearest = similarity.argmax(dim=1, keepdim=True)
+    return torch.zeros_like(similarity).scatter_(1, nearest, 1.0)

@@ -1,0 +1,109 @@
+"""Entropic optimal transport between uniform marginals by Sinkhorn's iterations, in the log domain (paper section 4.1).
+
+Legend: U rows (unpaired images), B columns (paired samples), W ranks. In several processes each rank holds its own
+rows of the one global cost matrix and only column sums travel.
+
+No step reads a value back to the host: no convergence test, no data-dependent shape.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+
+@dataclass
+class Transport:
+    """A transport plan.
+
+    Attributes:
+        plan: (U, B), each row divided by its sum: rows sum to 1.
+        marginal_error: 0-dim; L1 distance between the column sums of the plan scaled to mass 1 and the uniform 1/B.
+    """
+
+    plan: Tensor
+    marginal_error: Tensor
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Half types raised to float32; float32 and float64 stay."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def sinkhorn(
+    cost: Tensor, epsilon: float | Tensor, iterations: int = 10, *, world_size: int = 1, group=None
+) -> Transport:
+    """Sinkhorn's algorithm for uniform marginals 1/U and 1/B.
+
+    Each iteration is a column update followed by a row update, so the rows always fit exactly. Zero iterations give
+    the row softmax of `-cost / epsilon`; many give equal column mass. Differentiable by unrolling in one process.
+
+    Args:
+        cost: (U, B) floating point; with `world_size > 1` this rank's rows of the global cost.
+        epsilon: entropic regularisation, in units of the cost; a number or a one-element tensor (not read back).
+        iterations: number of column + row updates; 10 is the authors' code's.
+        world_size: ranks that hold rows of the same plan.
+        group: their process group; default: all.
+
+    Raises:
+        ValueError: a cost that is not a floating-point matrix with rows and columns, negative or fractional
+            iterations, an epsilon that is not positive.
+    """
+    plan = transport_plan(cost, epsilon, iterations, world_size=world_size, group=group)
+    return Transport(plan, _marginal_error(plan, world_size, group))
+
+
+def transport_plan(
+    cost: Tensor, epsilon: float | Tensor, iterations: int = 10, *, world_size: int = 1, group=None
+) -> Tensor:
+    """The plan of `sinkhorn`, without the price of its marginal error: what the loss needs. Arguments are the same."""
+    _check(cost, epsilon, iterations)
+    kernel = at_least_float32(cost) / -epsilon  # log K, (U, B)
+    if iterations == 0:
+        return torch.softmax(kernel, dim=1)
+    # g in K_ij·exp(f_i + g_j), (B,); the softmax is the row update, f and the division in one
+    columns = -_logsumexp_over_ranks(kernel, world_size, group)
+    plan = torch.softmax(kernel + columns, dim=1)
+    for _ in range(iterations - 1):
+        # the column update by the sums of a plan whose rows sum to 1: after the first update they are at least 1/B,
+        # so that their logarithm needs no other guard against underflow
+        columns = columns - torch.log(_sum_over_ranks(plan.sum(dim=0), world_size, group))
+        plan = torch.softmax(kernel + columns, dim=1)
+    return plan
+
+
+def _logsumexp_over_ranks(matrix: Tensor, world_size: int, group) -> Tensor:
+    """(B,): log of the column sums of exp(matrix) over all ranks' rows. Two all-reduces of B numbers each."""
+    local = torch.logsumexp(matrix, dim=0)
+    if world_size == 1:
+        return local
+    highest = local.clone()
+    dist.all_reduce(highest, op=dist.ReduceOp.MAX, group=group)
+    return highest + torch.log(_sum_over_ranks(torch.exp(local - highest), world_size, group))
+
+
+def _sum_over_ranks(values: Tensor, world_size: int, group) -> Tensor:
+    """The sum over ranks of a tensor of our own, which may be overwritten."""
+    if world_size > 1:
+        dist.all_reduce(values, group=group)
+    return values
+
+
+def _marginal_error(plan: Tensor, world_size: int, group) -> Tensor:
+    mass = _sum_over_ranks(plan.detach().sum(dim=0), world_size, group)
+    rows, columns = plan.shape[0] * world_size, plan.shape[1]
+    return (mass / rows - 1.0 / columns).abs().sum()
+
+
+def _check(cost: Tensor, epsilon: float | Tensor, iterations: int) -> None:
+    if cost.ndim != 2 or not cost.is_floating_point() or 0 in cost.shape:
+        raise ValueError(f"cost must be a floating-point (U, B) matrix, got {cost.dtype} {tuple(cost.shape)}")
+    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 0:
+        raise ValueError(f"iterations must be a whole number ≥ 0, got {iterations!r}")
+    if isinstance(epsilon, Tensor):
+        if epsilon.numel() != 1:
+            raise ValueError(f"epsilon must be one number, got a tensor of shape {tuple(epsilon.shape)}")
+    elif not (epsilon > 0 and math.isfinite(epsilon)):
+        raise ValueError(f"epsilon must be a finite number > 0, got {epsilon!r}")

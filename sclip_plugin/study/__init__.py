@@ -1,1 +1,0 @@
-"""Studies: arms (sets of training flags) × seeds, trained, evaluated and compared by one command."""

@@ -1,0 +1,197 @@
+"""The training flags: one group in the host's parser, and the checks that can be made before anything is loaded."""
+
+import argparse
+import os
+from contextlib import suppress
+
+from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.loss import partial_labels, pseudo_labels
+
+# Defaults stand here and not in the parser: a flag that was not given is None, so that one without `--loss sclip` is
+# refused. Sources: Sinkhorn iterations and weights are the authors' code's, ot-image the paper's.
+DEFAULTS = {
+    "keyword_template": "{}",
+    "sclip_pseudo_label": "ot-image",
+    "sclip_sinkhorn_iterations": 10,
+    "sclip_caption_weight": 0.5,
+    "sclip_keyword_weight": 0.5,
+    "sclip_keyword_targets": "similarity",
+}
+FLAGS = (
+    "--unpaired-data",
+    "--unpaired-num-samples",
+    "--unpaired-batch-size",
+    "--unpaired-upsampling-factors",
+    "--keywords",
+    "--keyword-template",
+    "--sclip-pseudo-label",
+    "--sclip-sinkhorn-iterations",
+    "--sclip-epsilon",
+    "--sclip-caption-weight",
+    "--sclip-keyword-weight",
+    "--sclip-keyword-targets",
+    "--sclip-draft-jpeg",
+    "--zeroshot-data",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the plugin's flags as a group of their own."""
+    group = parser.add_argument_group(
+        "S-CLIP", "semi-supervised fine-tuning (arXiv 2305.14095), by sclip-plugin; all need --loss sclip"
+    )
+    add = group.add_argument
+    with suppress(argparse.ArgumentError):  # a patched host has the flag already, for all its plugins
+        add("--loss", choices=["clip", "sclip"], help="sclip: learn from --unpaired-data too. Default: clip, as ever.")
+    add("--unpaired-data", metavar="SHARDS", help="Shards of images without captions; like --train-data, or a folder.")
+    add(
+        "--unpaired-num-samples",
+        type=_count,
+        metavar="N",
+        help="Images in --unpaired-data, for remote shards.",
+    )
+    add("--unpaired-batch-size", type=_count, metavar="U", help="Unpaired images per GPU. Default: --batch-size.")
+    add(
+        "--unpaired-upsampling-factors",
+        metavar="F::F",
+        help="Like --train-data-upsampling-factors, for --unpaired-data; with --dataset-resampled.",
+    )
+    add("--keywords", "--keyword-path", metavar="FILE", help="One keyword or phrase a line (see `sclip keywords`).")
+    add("--keyword-template", metavar="TEXT", help="Prompt around each keyword, say 'a photo of {}'. Default: {}.")
+    add("--sclip-pseudo-label", choices=pseudo_labels.CHOICES, help="Pseudo-caption rule. Default: ot-image (paper).")
+    add("--sclip-sinkhorn-iterations", type=_count_or_zero, metavar="N", help="For ot-*. Default: 10.")
+    add(
+        "--sclip-epsilon",
+        type=_positive,
+        metavar="E",
+        help="Entropy weight for ot-*. Default: learned temperature.",
+    )
+    add("--sclip-caption-weight", type=_weight, metavar="W", help="Weight of the caption level. Default: 0.5.")
+    add("--sclip-keyword-weight", type=_weight, metavar="W", help="Weight of the keyword level. Default: 0.5.")
+    add(
+        "--sclip-keyword-targets",
+        choices=partial_labels.CHOICES,
+        help="Weights over an image's candidate keywords. Default: similarity.",
+    )
+    add(
+        "--sclip-draft-jpeg",
+        action="store_true",
+        default=None,
+        help="Decode a JPEG at 1/2, 1/4 or 1/8 size where that leaves twice the crop: faster on large photographs; "
+        "pixels differ a little.",
+    )
+    add(
+        "--zeroshot-data",
+        action="append",
+        metavar="NAME=DIR",
+        help="Classification set in CLIP_benchmark's webdataset layout, evaluated as training goes on; repeatable.",
+    )
+
+
+def _number(kind, accept, words):
+    def parse(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not accept(value):
+            raise argparse.ArgumentTypeError(f"must be {words}, got {text!r}")
+        return value
+
+    return parse
+
+
+_count = _number(int, lambda value: value > 0, "a whole number > 0")
+_count_or_zero = _number(int, lambda value: value >= 0, "a whole number ≥ 0")
+_positive = _number(float, lambda value: 0 < value < float("inf"), "a number > 0")
+_weight = _number(float, lambda value: 0 <= value < float("inf"), "a number ≥ 0")
+
+
+def dest(flag: str) -> str:
+    """The attribute that a flag sets."""
+    return flag.lstrip("-").replace("-", "_")
+
+
+def given(args, flag: str) -> bool:
+    """True where the flag was on the command line."""
+    return getattr(args, dest(flag), None) is not None
+
+
+def check(args) -> None:
+    """Refuse what cannot work, flags named; then fill in defaults.
+
+    Raises:
+        UsageError: a flag without `--loss sclip`, or one that cannot work or would do nothing with it.
+        DataError: a keyword or data path that is not there.
+    """
+    args.loss = args.loss or "clip"
+    if args.loss != "sclip":
+        lonely = [flag for flag in FLAGS if given(args, flag)]
+        if lonely:
+            raise UsageError(f"{', '.join(lonely)}: only with --loss sclip")
+        return
+    _refuse_host_flags(args)
+    _refuse_useless(args)
+    if args.keyword_template is not None and args.keyword_template.count("{}") != 1:
+        raise UsageError(f"--keyword-template must hold {{}} once, got {args.keyword_template!r}")
+    for name, value in DEFAULTS.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    args.unpaired_batch_size = args.unpaired_batch_size or args.batch_size
+    args.zeroshot_data = dict(_named_folder(text) for text in args.zeroshot_data or [])
+    args.lock_text_freeze_layer_norm = args.lock_text_freeze_layer_norm or args.lock_text
+
+
+def _refuse_host_flags(args) -> None:
+    impossible = {
+        "--siglip": args.siglip,
+        "--horovod": args.horovod,
+        "--trace": args.trace,
+        "--torchscript": args.torchscript,
+        "--distill-model": args.distill_model is not None,
+        "--distill-pretrained": args.distill_pretrained is not None,
+    }
+    for flag, on in impossible.items():
+        if on:
+            raise UsageError(f"{flag} does not work with --loss sclip")
+    if args.use_bn_sync and _on_cpu(args):
+        raise UsageError("--use-bn-sync needs CUDA: PyTorch has no synchronised BatchNorm on the CPU")
+    if "coca" in args.model.lower():
+        raise UsageError(f"--model {args.model}: CoCa models do not work with --loss sclip")
+    if args.dataset_type in ("csv", "synthetic"):
+        raise UsageError(f"--dataset-type {args.dataset_type} does not work with --loss sclip: it reads tar shards")
+    for flag in ("--train-data", "--unpaired-data"):
+        value = getattr(args, dest(flag))
+        if not value:
+            raise UsageError(f"--loss sclip needs {flag}")
+        if os.path.splitext(value)[1].lower() in (".csv", ".tsv"):
+            raise UsageError(f"{flag} {value}: csv data does not work with --loss sclip; `sclip convert` makes shards")
+
+
+def _on_cpu(args) -> bool:
+    """True where the host will train on the CPU; it falls back to it where CUDA is not available."""
+    import torch
+
+    return args.device.startswith("cpu") or (args.device.startswith("cuda") and not torch.cuda.is_available())
+
+
+def _refuse_useless(args) -> None:
+    choice = args.sclip_pseudo_label or DEFAULTS["sclip_pseudo_label"]
+    for flag in ("--sclip-epsilon", "--sclip-sinkhorn-iterations"):
+        if given(args, flag) and not choice.startswith("ot-"):
+            raise UsageError(f"{flag} does nothing with --sclip-pseudo-label {choice}: only ot-* use it")
+    for flag in ("--keyword-template", "--sclip-keyword-weight", "--sclip-keyword-targets"):
+        if given(args, flag) and not args.keywords:
+            raise UsageError(f"{flag} does nothing without --keywords")
+    for flag in ("--unpaired-upsampling-factors", "--train-data-upsampling-factors"):
+        if given(args, flag) and not args.dataset_resampled:
+            raise UsageError(f"{flag} needs --dataset-resampled")
+
+
+def _named_folder(text: str) -> tuple[str, str]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise UsageError(f"--zeroshot-data must be NAME=DIR, got {text!r}")
+    if not os.path.isdir(folder):
+        raise DataError(f"--zeroshot-data {name}: no such folder: {folder}")
+    return name, folder

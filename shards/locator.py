@@ -1,0 +1,174 @@
+"""Where the bytes of an image are: in a file of its own, in a part of a larger file, or in rows of pixels.
+
+A `Locator` is what the scratch index stores; `open_image` turns it into an object that gives the bytes.
+"""
+
+import io
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+from sclip_plugin.errors import UsageError
+
+PIXEL_ROWS = "input_image"  # the array of a FashionGen file that holds the pixels
+
+
+class Locator(NamedTuple):
+    """Where an image is, as the index stores it. form: a name that `open_image` knows. offset: -1 for a whole file."""
+
+    form: str
+    path: str
+    offset: int = -1
+    length: int = -1
+
+
+class Image(Protocol):
+    """The bytes of an encoded image."""
+
+    @property
+    def locator(self) -> Locator: ...
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+    def open(self):
+        """A seekable binary file object; whoever opens it closes it."""
+        ...
+
+    def read(self) -> bytes: ...
+
+
+@dataclass(slots=True, frozen=True)
+class FileImage:
+    """An image that is a file of its own."""
+
+    path: str
+
+    @property
+    def locator(self) -> Locator:
+        return Locator("file", self.path)
+
+    @property
+    def size(self) -> int:
+        return os.path.getsize(self.path)
+
+    def open(self):
+        return open(self.path, "rb")
+
+    def read(self) -> bytes:
+        with self.open() as file:
+            return file.read()
+
+
+@dataclass(slots=True, frozen=True)
+class SliceImage:
+    """An image that stands in a larger file (a tar, a spool): `length` bytes from `offset` on."""
+
+    path: str
+    offset: int
+    length: int
+
+    @property
+    def locator(self) -> Locator:
+        return Locator("slice", self.path, self.offset, self.length)
+
+    @property
+    def size(self) -> int:
+        return self.length
+
+    def open(self):
+        return io.BufferedReader(_Window(self.path, self.offset, self.length))
+
+    def read(self) -> bytes:
+        with open(self.path, "rb") as file:
+            file.seek(self.offset)
+            return file.read(self.length)
+
+
+class _Window(io.RawIOBase):
+    """A part of a file, as a file."""
+
+    def __init__(self, path: str, offset: int, length: int):
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by close)
+        self._first, self._length, self._at = offset, length, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer) -> int:
+        wanted = max(0, min(len(buffer), self._length - self._at))
+        self._file.seek(self._first + self._at)
+        found = self._file.readinto(memoryview(buffer)[:wanted]) or 0
+        self._at += found
+        return found
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def h5py():
+    """The h5py package.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise UsageError("reading HDF5 needs h5py: pip install 'sclip-plugin[hdf5]'") from None
+    return h5py
+
+
+@lru_cache(maxsize=4)
+def open_hdf5(path: str):
+    """The HDF5 file, which stays open for the next caller."""
+    return h5py().File(path, "r")
+
+
+@dataclass(slots=True, frozen=True)
+class PixelImage:
+    """Row `row` of an HDF5 file's `input_image`, (H, W, 3) uint8, as a PPM file, so that it is encoded like one."""
+
+    path: str
+    row: int
+    length: int
+
+    @property
+    def locator(self) -> Locator:
+        return Locator("pixels", self.path, self.row, self.length)
+
+    @property
+    def size(self) -> int:
+        return self.length
+
+    def open(self):
+        return io.BytesIO(self.read())
+
+    def read(self) -> bytes:
+        pixels = open_hdf5(self.path)[PIXEL_ROWS][self.row]
+        height, width, _ = pixels.shape
+        return b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()
+
+
+def open_image(place: Locator) -> Image:
+    """The image at a locator."""
+    if place.form == "file":
+        return FileImage(place.path)
+    if place.form == "slice":
+        return SliceImage(place.path, place.offset, place.length)
+    return PixelImage(place.path, place.offset, place.length)

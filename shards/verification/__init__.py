@@ -1,0 +1,1 @@
+"""Looking at shards to the last byte: what `sclip verify` does."""

@@ -1,0 +1,195 @@
+"""A study's commands, and running one so that a second call goes on where one stopped."""
+
+import dataclasses
+import json
+import shlex
+import sys
+
+import pytest
+
+from sclip_plugin.commands.study import plan, spec
+from sclip_plugin.commands.study.steps import Folder, Step, StepFailed, fingerprint
+from sclip_plugin.errors import DataError
+
+
+@pytest.fixture
+def study(tmp_path):
+    for name, shards, size in (("paired", 4, 25), ("unpaired", 8, 30)):
+        folder = tmp_path / "o" / "shards" / name
+        folder.mkdir(parents=True)
+        for number in range(shards):
+            (folder / f"{number:06d}.tar").touch()
+        (folder / "sizes.json").write_text(json.dumps({f"{n:06d}.tar": size for n in range(shards)}))
+    (tmp_path / "s.toml").write_text("""
+steps = 20
+threads = 1
+[train]
+model = "local-dir:$out/start"
+train-data = "$out/shards/paired"
+batch-size = 32
+aug-cfg = ["scale=(0.5,1)", "color_jitter_prob=1"]
+[train-sclip]
+unpaired-data = "$out/shards/unpaired"
+[arms.plain]
+[arms.half]
+paired-share = 0.5
+[arms.full]
+loss = "sclip"
+unpaired-share = 0.25
+zeroshot-data = ["a=b", "c=d"]
+[arms.epochs]
+loss = "sclip"
+steps = 7
+accum-freq = 2
+[evaluate]
+points = 2
+workers = 3
+zeroshot = { s = "$out/s" }
+retrieval = { r = "$out/r" }
+""")
+    return spec.load(tmp_path / "s.toml", tmp_path / "o")
+
+
+def flags(step, first):
+    """{flag: its words} of a command, without its first words."""
+    found, name = {}, None
+    for word in step.command[first:]:
+        if word.startswith("--"):
+            name = word
+            found.setdefault(name, [])
+        else:
+            found[name].append(word)
+    return found
+
+
+def step_of(study, arm, tmp_path):
+    return plan.train_step(study, plan.Run(study.arms[arm], 3), tmp_path / "o")
+
+
+def test_training_commands(study, tmp_path):
+    plain, full = step_of(study, "plain", tmp_path), step_of(study, "full", tmp_path)
+    assert plain.command[:3] == ("python", "-m", "open_clip_train.main")
+    words = flags(plain, 3)
+    assert words["--train-data"] == [f"{tmp_path}/o/shards/paired/{{000000..000003}}.tar"]
+    assert words["--dataset-type"] == ["webdataset"]
+    assert (words["--epochs"], words["--save-frequency"], words["--seed"]) == (["5"], ["3"], ["3"])  # ceil(20 / 4)
+    assert words["--aug-cfg"] == ["scale=(0.5,1)", "color_jitter_prob=1"]
+    assert words["--name"] == ["plain-3"]
+    assert plain.argv[:3] == [sys.executable, "-m", "sclip_plugin.commands.study.stock"]
+    assert "open_clip_train.main" in plain.shown
+    words = flags(full, 3)
+    assert words["--unpaired-data"] == [f"{tmp_path}/o/shards/unpaired/{{000000..000001}}.tar"]
+    assert words["--zeroshot-data"] == ["a=b", "c=d"]
+    assert full.command.count("--zeroshot-data") == 2
+    assert full.argv[1:3] == ["-m", "open_clip_train.main"]
+
+
+def test_epochs_follow_from_steps(study):
+    assert plan.epochs(study.arms["half"], 1) == 10  # 50 pairs, 2 steps each
+    assert plan.epochs(study.arms["half"], 2) == 20  # 64 pairs a step
+    assert plan.epochs(study.arms["epochs"], 1) == 4  # ceil(7 / ceil(100 / 64))
+    fixed = dataclasses.replace(study.arms["half"], steps=None, flags={"epochs": 9})
+    assert plan.epochs(fixed, 1) == 9
+
+
+def test_checkpoints_and_evaluation(study, tmp_path):
+    run = plan.Run(study.arms["plain"], 3)
+    files = plan.checkpoints(study, run, tmp_path / "o")
+    assert [(n, file.name) for n, file in files] == [(3, "epoch_3.pt"), (5, "epoch_5.pt")]
+    step = plan.eval_step(study, tmp_path / "o", run.name, run.arm, [file for _, file in files])
+    words = flags(step, 2)
+    assert len(words["--pretrained"]) == 2
+    assert (words["--zeroshot"], words["--workers"]) == ([f"s={tmp_path}/o/s"], ["3"])
+    assert step.argv[1:3] == ["-m", "sclip_plugin.cli"]
+
+
+@pytest.mark.parametrize(("pretrained", "words"), [("openai", ["--pretrained", "openai"]), ("", []), (None, [])])
+def test_the_start_model_is_evaluated_with_its_own_weights(study, tmp_path, pretrained, words):
+    arm = study.arms["plain"]
+    arm = dataclasses.replace(arm, flags=arm.flags | ({} if pretrained is None else {"pretrained": pretrained}))
+    step = plan.eval_step(study, tmp_path / "o", "start", arm, [])
+    assert list(step.command[2 : 2 + len(words)]) == words
+    assert step.command.count("--pretrained") == len(words) // 2
+
+
+def test_processes_run_under_torchrun(study, tmp_path):
+    step = step_of(dataclasses.replace(study, processes=2), "full", tmp_path)
+    assert step.command[:9] == (
+        *("python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"),
+        "open_clip_train.main",
+    )
+
+
+def test_a_share_that_is_no_number_of_shards(study, tmp_path):
+    arm = dataclasses.replace(study.arms["full"], unpaired_share=0.3)
+    with pytest.raises(DataError, match=r"arms\.full: a share of 0\.3 of 8 shards .* is not a whole number of them"):
+        plan.train_step(study, plan.Run(arm, 0), tmp_path / "o")
+
+
+def test_shards_of_several_folders_and_odd_names():
+    assert plan._braces(["a/03.tar", "a/04.tar"]) == "a/{03..04}.tar"
+    assert plan._braces(["a/x.tar", "a/y.tar"]) == "a/{x.tar,y.tar}"
+    assert plan._by_folder(["a/1.tar", "b/1.tar", "a/2.tar"]) == [["a/1.tar", "a/2.tar"], ["b/1.tar"]]
+
+
+def script(path, text, product, **more):
+    path.write_text(text)
+    return Step("job", ("python", str(path)), (product,), **more)
+
+
+def test_finished_steps_are_kept_and_unfinished_ones_start_anew(tmp_path):
+    product, folder = tmp_path / "product", Folder(tmp_path)
+    step = script(tmp_path / "job.py", f"open({str(product)!r}, 'a').write('x')", product)
+    assert not folder.finished(step)
+    folder.run(step)
+    assert folder.finished(step)
+    assert shlex.split(step.shown) == list(step.command)
+    folder.run(step)
+    assert product.read_text() == "x"  # the product of an earlier run is removed first
+    assert not folder.finished(dataclasses.replace(step, command=(*step.command, "other")))
+    product.unlink()
+    assert not folder.finished(step)
+
+
+def test_a_step_runs_again_where_its_inputs_changed(tmp_path):
+    source, folder = tmp_path / "in.txt", Folder(tmp_path)
+    source.write_text("a")
+    product = tmp_path / "product"
+    step = script(tmp_path / "job.py", f"open({str(product)!r}, 'w')", product, inputs=(str(source), "no such file"))
+    folder.run(step)
+    assert folder.finished(step)
+    source.write_text("b")
+    assert not folder.finished(step)
+
+
+def test_a_folder_is_known_by_its_files_and_its_manifest(tmp_path):
+    shards = tmp_path / "shards"
+    (shards / "paired").mkdir(parents=True)
+    before = fingerprint(str(shards / "paired"))
+    (shards / "manifest.json").write_text("{}")
+    after = fingerprint(str(shards / "paired"))
+    (shards / "paired" / "0.tar").write_text("x")
+    assert len({before, after, fingerprint(str(shards / "paired"))}) == 3
+
+
+def test_a_failing_step_names_its_log_and_last_words(tmp_path):
+    step = script(tmp_path / "job.py", "print('why'); raise SystemExit(3)", tmp_path / "product")
+    with pytest.raises(StepFailed, match=r"ended with status 3: why; see .*job\.log") as error:
+        Folder(tmp_path).run(step)
+    assert error.value.status == 3
+    assert not Folder(tmp_path).finished(step)
+    step = script(tmp_path / "job.py", "print('hm')", tmp_path / "product")
+    with pytest.raises(StepFailed, match="ended without writing .*product"):
+        Folder(tmp_path).run(step)
+
+
+def test_an_interruption_ends_the_command(tmp_path):
+    text = "import signal\nprint('on', flush=True)\nsignal.pause()"
+    step = script(tmp_path / "job.py", text, tmp_path / "product")
+
+    def interrupt(_line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Folder(tmp_path).run(step, interrupt)
+    assert not Folder(tmp_path).finished(step)

@@ -1,0 +1,81 @@
+"""`--sclip-draft-jpeg`: large JPEGs at a fraction of their size, everything else untouched."""
+
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from open_clip.transform import image_transform
+from PIL import Image
+
+from sclip_plugin.data.mixed import MixedConfig, Source, _Slot
+from sclip_plugin.data.shard_list import expand
+from sclip_plugin.data.stream import Raw, draft_side
+from sclip_plugin.decoding import decode_rgb
+from sclip_plugin.errors import UsageError
+from sclip_plugin.training.run import Run
+from tests.helpers.shards import picture
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """Smooth colours."""
+    rng = np.random.default_rng(3)
+    small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
+    buffer = io.BytesIO()
+    small.resize((width, height), Image.BICUBIC).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+def size(image):
+    return image.size
+
+
+@pytest.mark.parametrize(
+    ("source", "draft", "expected"),
+    [
+        ((800, 600), None, (800, 600)),
+        ((800, 600), 400, (800, 600)),  # half would have a side of 300
+        ((800, 600), 300, (400, 300)),
+        ((800, 600), 100, (200, 150)),
+        ((800, 600), 10, (100, 75)),  # 1/8 is the least
+    ],
+)
+def test_no_side_falls_below_the_draft(source, draft, expected):
+    assert decode_rgb(jpeg(*source), draft).size == expected
+
+
+def test_other_formats_are_decoded_whole():
+    assert decode_rgb(picture(0, 64), 8).size == (64, 64)
+
+
+def test_the_side_is_twice_the_smallest_crop():
+    assert draft_side(image_transform(224, is_train=True)) == 473  # scale 0.9 … 1
+    assert draft_side(image_transform((64, 32), is_train=True, aug_cfg={"scale": (0.25, 1.0)})) == 256
+    with pytest.raises(UsageError, match="--sclip-draft-jpeg needs .* random resized crop"):
+        draft_side(image_transform(224, is_train=False))
+
+
+def test_pixels_differ_but_little():
+    transform = image_transform(64, is_train=True, aug_cfg={"scale": (1.0, 1.0)})
+    outputs = []
+    for draft in (None, draft_side(transform)):
+        torch.manual_seed(0)
+        outputs.append(transform(decode_rgb(jpeg(768, 768), draft)))
+    gap = (outputs[0] - outputs[1]).abs()
+    assert gap.max() > 0
+    assert gap.mean() < 0.02  # of pixels whose standard deviation is about 1
+
+
+@pytest.mark.parametrize("flag", [None, True])
+def test_the_flag_reaches_the_loader(flag, shards):
+    """A 400 × 300 JPEG to crops of 64: half its size with the flag, whole without."""
+    source = Source(expand(str(shards / "unpaired"), "--unpaired-data"), None, 60)
+    args = SimpleNamespace(sclip_draft_jpeg=flag, rank=0, world_size=1, workers=0, device="cpu")
+    transform = image_transform(64, is_train=True)
+    loader = Run(args, None, MixedConfig(source, source, 4, 4)).build_loader(transform, None)
+    assert loader.config.draft == (draft_side(transform) if flag else None)
+    slot = _Slot(loader.dataset, epoch=0, worker=0, workers=1)
+    loader.dataset.transform = size
+    decoded = slot._decode_image(Raw((0, 0), {"jpg": jpeg(400, 300)}))
+    assert decoded == ((200, 150) if flag else (400, 300))

@@ -1,0 +1,1 @@
+"""What several test folders share. Import it by its full name: `from tests.helpers.shards import write_tar`."""

@@ -1,0 +1,145 @@
+"""Every combination that cannot work is refused while parsing, in one line that names the flag."""
+
+import pytest
+
+from tests.helpers.shards import write_shards, write_tar
+from tests.helpers.training import train_arguments
+
+
+@pytest.fixture(scope="session")
+def parse():
+    from sclip_plugin import host
+
+    host.install("explicit main")
+    from open_clip_train.params import parse_args
+
+    return parse_args
+
+
+def refusal(parse, capsys, arguments) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        parse(arguments)
+    assert stopped.value.code == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"siglip": True}, "--siglip does not work with --loss sclip"),
+        ({"horovod": True}, "--horovod does not work"),
+        ({"trace": True}, "--trace does not work"),
+        ({"torchscript": True}, "--torchscript does not work"),
+        ({"distill_model": "ViT-B-32", "distill_pretrained": "x"}, "--distill-model does not work"),
+        ({"use_bn_sync": True}, "--use-bn-sync needs CUDA: PyTorch has no synchronised BatchNorm on the CPU"),
+        ({"model": "coca_ViT-B-32"}, "CoCa models do not work"),
+        ({"train_data": "captions.csv"}, "csv data does not work"),
+        ({"dataset_type": "synthetic"}, "--dataset-type synthetic does not work"),
+        ({"unpaired_data": None}, "--loss sclip needs --unpaired-data"),
+        ({"train_data": None}, "--loss sclip needs --train-data"),
+        ({"sclip_epsilon": 0.1, "sclip_pseudo_label": "soft-text"}, "--sclip-epsilon does nothing"),
+        ({"sclip_epsilon": -1}, "--sclip-epsilon: must be a number > 0, got '-1'"),
+        ({"sclip_sinkhorn_iterations": "x"}, "must be a whole number ≥ 0, got 'x'"),
+        ({"sclip_caption_weight": "nan"}, "must be a number ≥ 0"),
+        ({"sclip_pseudo_label": "soft"}, "--sclip-pseudo-label: invalid choice"),
+        ({"keywords": None, "keyword_template": "a {}"}, "--keyword-template does nothing without --keywords"),
+        ({"keyword_template": "a photo"}, "--keyword-template must hold {} once"),
+        ({"unpaired_upsampling_factors": "1::2"}, "--unpaired-upsampling-factors needs --dataset-resampled"),
+        ({"unpaired_upsampling_factors": "1::2", "dataset_resampled": True}, "has 2 numbers but --unpaired-data has 1"),
+        ({"unpaired_num_samples": 7}, "--unpaired-num-samples 7: the shards hold 60"),
+        ({"zeroshot_data": "nothing"}, "--zeroshot-data must be NAME=DIR"),
+        ({"zeroshot_data": "aid=/no/such"}, "--zeroshot-data aid: no such folder: /no/such"),
+        ({"train_data": "/no/{0..3}.tar"}, "--train-data: no such shard: /no/0.tar (from '/no/{0..3}.tar')"),
+        ({"batch_size": 41}, "holds 40 pairs, fewer than one global batch of 41"),
+        ({"batch_size": 11, "accum_freq": 4}, "holds 40 pairs, fewer than one global batch of 44"),
+        ({"keywords": "/no/such.txt"}, "keyword file /no/such.txt: No such file"),
+        ({"loss": None}, "--unpaired-data, --keywords: only with --loss sclip"),
+        ({"loss": "clip", "unpaired_data": None, "keywords": None, "sclip_epsilon": 1}, "--sclip-epsilon: only with"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_refused(flags, message, parse, capsys, shards, tmp_path):
+    flags = dict(flags)
+    arguments = train_arguments(shards, flags.pop("model", "RN50"), tmp_path, **flags)
+    assert message in refusal(parse, capsys, arguments)
+
+
+def test_global_batch_counts_processes(parse, capsys, shards, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    message = refusal(parse, capsys, train_arguments(shards, "RN50", tmp_path))
+    assert "holds 40 pairs, fewer than one global batch of 64 (--batch-size 8 × 8 processes" in message
+
+
+def test_a_run_that_would_fall_back_to_the_cpu(parse, capsys, shards, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    arguments = train_arguments(shards, "RN50", tmp_path, use_bn_sync=True, device=None)
+    assert "--use-bn-sync needs CUDA" in refusal(parse, capsys, arguments)
+
+
+def test_a_validation_folder_that_is_no_retrieval_set(parse, capsys, shards, tmp_path):
+    arguments = train_arguments(shards, "RN50", tmp_path, val_data=shards / "paired")
+    assert "paired: a folder must be a retrieval set" in refusal(parse, capsys, arguments)
+
+
+def test_a_folder_without_shards_and_shards_without_samples(parse, capsys, shards, tmp_path):
+    arguments = train_arguments(shards, "RN50", tmp_path, unpaired_data=tmp_path)
+    assert f"--unpaired-data: the folder {tmp_path} holds no *.tar" in refusal(parse, capsys, arguments)
+    write_tar(tmp_path / "0.tar", [])
+    assert "1 shards without a single sample" in refusal(parse, capsys, arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no keywords"),
+        ("# only a comment\n\n", "no keywords"),
+        ("tree\nriver\nTree.\n", "duplicate keyword: line 1 ('tree') and line 3 ('Tree.')"),
+        ("tree\n--\n", "line 2 ('--') has no letter or digit"),
+    ],
+)
+def test_keyword_files(text, message, parse, capsys, shards, tmp_path):
+    (tmp_path / "k.txt").write_text(text)
+    arguments = train_arguments(shards, "RN50", tmp_path, keywords=tmp_path / "k.txt")
+    assert message in refusal(parse, capsys, arguments)
+
+
+def test_a_keyword_longer_than_the_context(shards, tiny_model):
+    import open_clip
+
+    from sclip_plugin.errors import DataError
+    from sclip_plugin.keywords import Vocabulary
+    from sclip_plugin.training.run import keyword_tokens
+
+    tokenizer = open_clip.get_tokenizer(tiny_model)
+    fits = " ".join(["tree"] * 14)  # 14 words + start + end = the context's 16
+    assert keyword_tokens(Vocabulary([fits]), "{}", tokenizer, "k.txt").shape == (1, 16)
+    with pytest.raises(DataError, match=r"k\.txt: 'tree .* is longer than the model's context of 16 tokens"):
+        keyword_tokens(Vocabulary(["tree", fits + " tree"]), "{}", tokenizer, "k.txt")
+    with pytest.raises(DataError, match="longer than the model's context"):
+        keyword_tokens(Vocabulary([fits]), "a {}", tokenizer, "k.txt")
+
+
+def test_defaults_are_filled_in(parse, shards, tmp_path):
+    args = parse(train_arguments(shards, "RN50", tmp_path, lock_text=True, keywords=None, keyword_path=None))
+    assert (args.unpaired_batch_size, args.sclip_pseudo_label, args.sclip_sinkhorn_iterations) == (8, "ot-image", 10)
+    assert (args.sclip_caption_weight, args.sclip_keyword_weight, args.sclip_epsilon) == (0.5, 0.5, None)
+    assert args.lock_text_freeze_layer_norm
+    stock = parse(["--train-data", "x.tar", "--loss-dist-impl", "gather"])
+    assert (stock.loss, stock.loss_dist_impl) == ("clip", "gather")
+
+
+def test_keyword_path_is_the_same_flag(parse, shards, tmp_path):
+    path = str(shards / "keywords.txt")
+    args = parse(train_arguments(shards, "RN50", tmp_path, keywords=None, keyword_path=path))
+    assert args.keywords == path
+    from sclip_plugin.host import openclip3
+
+    assert len(openclip3.sclip.run.vocabulary) == 5
+
+
+def test_unpaired_fewer_than_paired_is_fine(parse, shards, tmp_path):
+    write_shards(tmp_path / "few", 3, 1, captions=False)
+    parse(train_arguments(shards, "RN50", tmp_path, unpaired_data=tmp_path / "few"))
+    from sclip_plugin.host import openclip3
+
+    assert openclip3.sclip.run.config.unpaired.total == 3

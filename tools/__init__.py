@@ -1,0 +1,1 @@
+"""Developer scripts: what made the embedded data, and what a release needs. None of it is in the wheel."""

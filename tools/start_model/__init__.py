@@ -1,0 +1,1 @@
+"""How the start model of the demo was made."""
