@@ -1,5 +1,6 @@
 # make test    everything the project promises, on 2 cores
-# make check   style only
+# make check   style, types and the directions of imports
+# make types   types only
 # make compat  every open_clip release × route: trains, evaluates, alike? (fetches their wheels into build/compat)
 # make demo    the whole way on an embedded data set: convert, keywords, train, evaluate
 # make bench   all benchmarks, side by side with stock open_clip, some six minutes on an idle machine; figures in build/bench
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: test check compat demo bench clean
+.PHONY: test check types compat demo bench clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,9 +21,13 @@ $(STAMP): pyproject.toml
 test: check
 	$(BIN)/python -m pytest -n 2 -q
 
-check: $(STAMP)
+check: $(STAMP) types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+
+types: $(STAMP)
+	$(BIN)/mypy
 
 compat: $(STAMP)
 	$(BIN)/python tests/compat.py $(VERSIONS)

@@ -16,7 +16,7 @@ INK, FAINT, PAPER, FRAME = "#1c1e21", "#6b7280", "white", "#d7dae0"
 
 
 @dataclass(frozen=True)
-class Card:
+class Thumbnail:
     """data: an encoded image. texts: what stands below it, each wrapped; as far as there is room."""
 
     data: bytes
@@ -30,35 +30,37 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
-def draw(rows: Iterable[tuple[str, list[Card]]], path: Path) -> None:
-    """Write the sheet of (title, cards) rows, at most `COLUMNS` cards in a line; it appears whole or not at all."""
-    rows = [(title, cards) for title, cards in rows if cards]
+def draw(rows: Iterable[tuple[str, list[Thumbnail]]], path: Path) -> None:
+    """Write the sheet of (title, thumbnails) rows, at most `COLUMNS` thumbnails in a line; it appears whole or not at all."""
+    rows = [(title, thumbnails) for title, thumbnails in rows if thumbnails]
     line = SIDE + LINES * (TEXT + 4) + 2 * GAP
-    lines = sum(-(-len(cards) // COLUMNS) for _, cards in rows)
+    lines = sum(-(-len(thumbnails) // COLUMNS) for _, thumbnails in rows)
     sheet = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, GAP + len(rows) * 34 + lines * line), PAPER)
     pen, y = ImageDraw.Draw(sheet), GAP
-    for title, cards in rows:
+    for title, thumbnails in rows:
         pen.text((GAP, y), title, fill=INK, font=_font(18))
         y += 34
-        for first in range(0, len(cards), COLUMNS):
-            for column, card in enumerate(cards[first : first + COLUMNS]):
-                _card(sheet, pen, card, GAP + column * (SIDE + GAP), y)
+        for first in range(0, len(thumbnails), COLUMNS):
+            for column, thumbnail in enumerate(thumbnails[first : first + COLUMNS]):
+                _thumbnail(sheet, pen, thumbnail, GAP + column * (SIDE + GAP), y)
             y += line
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     sheet.save(aside, "PNG")
     os.replace(aside, path)
 
 
-def _card(sheet: Image.Image, pen: ImageDraw.ImageDraw, card: Card, x: int, y: int) -> None:
-    with Image.open(io.BytesIO(card.data)) as picture:
+def _thumbnail(sheet: Image.Image, pen: ImageDraw.ImageDraw, thumbnail: Thumbnail, x: int, y: int) -> None:
+    with Image.open(io.BytesIO(thumbnail.data)) as picture:
         thumbnail = picture.convert("RGB")
     scale = SIDE / max(thumbnail.size)  # small images are enlarged: icons would be dots
     size = tuple(max(1, round(side * scale)) for side in thumbnail.size)
     thumbnail = thumbnail.resize(size, Image.Resampling.BICUBIC if scale < 1 else Image.Resampling.NEAREST)
     sheet.paste(thumbnail, (x + (SIDE - size[0]) // 2, y + (SIDE - size[1]) // 2))
     pen.rectangle((x - 1, y - 1, x + SIDE, y + SIDE), outline=FRAME)
-    for number, line in enumerate(_wrapped(card.texts)):
-        pen.text((x, y + SIDE + 6 + number * (TEXT + 4)), line, fill=INK if card.texts[0] else FAINT, font=_font(TEXT))
+    for number, line in enumerate(_wrapped(thumbnail.texts)):
+        pen.text(
+            (x, y + SIDE + 6 + number * (TEXT + 4)), line, fill=INK if thumbnail.texts[0] else FAINT, font=_font(TEXT)
+        )
 
 
 def _wrapped(texts: tuple[str, ...]) -> list[str]:

@@ -41,7 +41,7 @@ def run(args) -> int:
     from sclip_plugin.data.shard_list import expand
     from sclip_plugin.evaluation.features import Encoder
     from sclip_plugin.evaluation.models import check_model, load_model
-    from sclip_plugin.inspection.labels import Rule, label_cards
+    from sclip_plugin.inspection.labels import Rule, label_images
     from sclip_plugin.inspection.pictures import read_pictures
     from sclip_plugin.keywords import Vocabulary
 
@@ -53,7 +53,7 @@ def run(args) -> int:
     model, preprocess, tokenizer = load_model(args.model, args.pretrained, device, "fp32")
     rule = Rule.of(args)
     encoder = Encoder(model, tokenizer, device)
-    cards, figures = label_cards(encoder, preprocess, pairs, unpaired, vocabulary, rule, args.images)
+    cards, figures = label_images(encoder, preprocess, pairs, unpaired, vocabulary, rule, args.images)
     sizes = f"{len(pairs)} pairs, {len(unpaired)} unpaired images"
     title = f"{args.pretrained or args.model}: {args.sclip_pseudo_label}, {sizes}"
     _write(args.out, cards, title, figures)

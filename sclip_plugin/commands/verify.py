@@ -45,7 +45,7 @@ def run(args) -> int:
     _print(found, faults)
     if args.sheet:
         draw(
-            [(f"{part.name}: {one.samples} images", one.cards[: 2 * COLUMNS]) for part, one in found.items()],
+            [(f"{part.name}: {one.samples} images", one.thumbnails[: 2 * COLUMNS]) for part, one in found.items()],
             args.sheet,
         )
         print(f"contact sheet: {args.sheet}")
@@ -66,12 +66,14 @@ class Faults:
             self.places[kind].append(place)
 
 
-def _check_shards(root: Path, parts: list[Part], workers: int, cards: int) -> tuple[dict[Part, Findings], Faults]:
+def _check_shards(root: Path, parts: list[Part], workers: int, thumbnails: int) -> tuple[dict[Part, Findings], Faults]:
     found, faults, keys = {part: Findings() for part in parts}, Faults(), Keys()
     jobs = [(part, shard) for part in parts for shard in part.shards]
     size = sum(shard.stat().st_size for _, shard in jobs)
     with tqdm(total=size, desc="verifying", unit="B", unit_scale=True, disable=None) as bar:
-        for (part, shard), one in zip(jobs, in_threads(lambda job: check_shard(*job, cards=cards), jobs, workers)):
+        for (part, shard), one in zip(
+            jobs, in_threads(lambda job: check_shard(*job, thumbnails=thumbnails), jobs, workers)
+        ):
             bar.update(one.bytes)
             found[part].add(str(shard.relative_to(root)), one)
             for kind, place in [*one.faults, *keys.twice(one.keys, shard)]:

@@ -28,7 +28,7 @@ class EpochPanel:
         """uint8 (height, width, 3) after `epoch` epochs; None where no sample can be read, which is logged once."""
         from sclip_plugin.evaluation.features import Encoder
         from sclip_plugin.inspection import panel
-        from sclip_plugin.inspection.labels import Rule, label_cards
+        from sclip_plugin.inspection.labels import Rule, label_images
 
         samples = self._read()
         if samples is None:
@@ -38,7 +38,7 @@ class EpochPanel:
         model = getattr(model, "_orig_mod", model)
         encoder = Encoder(model, self.tokenizer, args.device, args.precision)
         options = {"shown": SHOWN, "batch_size": max(1, min(args.batch_size, MOST))}
-        cards, figures = label_cards(encoder, self.preprocess, *samples, self.vocabulary, rule, **options)
+        cards, figures = label_images(encoder, self.preprocess, *samples, self.vocabulary, rule, **options)
         sizes = f"{len(samples[0])} pairs, {len(samples[1])} unpaired images"
         return panel.pixels(panel.draw(cards, f"after epoch {epoch}: {args.sclip_pseudo_label}, {sizes}", figures))
 

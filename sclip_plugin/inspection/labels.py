@@ -17,7 +17,7 @@ SHOWN = 3  # captions and keywords of a card
 
 
 @dataclass(frozen=True)
-class Card:
+class LabelledImage:
     """An unpaired image with its heaviest pseudo-captions and keywords, and how many captions it draws from.
 
     keywords: None without a keyword level, empty where the image has no candidate.
@@ -51,7 +51,7 @@ class Rule:
         )
 
 
-def label_cards(
+def label_images(
     encoder: Encoder,
     preprocess,
     pairs: list[Picture],
@@ -60,7 +60,7 @@ def label_cards(
     rule: Rule | None = None,
     shown: int = 6,
     batch_size: int = 64,
-) -> tuple[list[Card], dict[str, float]]:
+) -> tuple[list[LabelledImage], dict[str, float]]:
     """Cards of `shown` evenly spaced unpaired images, and the figures of `diagnostics.measures` over all of them.
 
     The plan is solved between all the pairs and all the unpaired images given; a pair's first caption stands for it.
@@ -90,7 +90,7 @@ def label_cards(
     rows = torch.linspace(0, len(unpaired) - 1, min(shown, len(unpaired))).round().long().tolist()
     words = list(vocabulary or ())
     cards = [
-        Card(
+        LabelledImage(
             unpaired[row],
             _heaviest(plan[row], captions),
             None if targets is None else _heaviest(targets[row], words),

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from sclip_plugin.inspection.labels import Card
+from sclip_plugin.inspection.labels import LabelledImage
 
 COLUMNS = 2
 CARD = (5.2, 1.75)  # inches
@@ -40,7 +40,7 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def draw(cards: list[Card], title: str, figures: dict[str, float]) -> Figure:
+def draw(cards: list[LabelledImage], title: str, figures: dict[str, float]) -> Figure:
     """A card is an image and, beside it, bars: its pseudo-captions and below them its keywords."""
     rows = -(-len(cards) // COLUMNS)
     figure = Figure(figsize=(CARD[0] * COLUMNS, CARD[1] * rows + 0.85))
@@ -69,7 +69,7 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _bars(axes, card: Card) -> None:
+def _bars(axes, card: LabelledImage) -> None:
     axes.set_axis_off()
     axes.set_xlim(0, 1)
     axes.set_ylim(7.3, 0)
@@ -93,7 +93,7 @@ def pixels(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
 
-def page(cards: list[Card], title: str, figures: dict[str, float]) -> str:
+def page(cards: list[LabelledImage], title: str, figures: dict[str, float]) -> str:
     """The cards as one HTML page that needs no other file."""
     said = "".join(f"<li>{html.escape(line)}</li>" for line in sentences(figures))
     body = "".join(_html_card(card) for card in cards)
@@ -101,7 +101,7 @@ def page(cards: list[Card], title: str, figures: dict[str, float]) -> str:
     return f"{head}<h1>{html.escape(title)}</h1><ul>{said}</ul><div class=cards>{body}</div></html>\n"
 
 
-def _html_card(card: Card) -> str:
+def _html_card(card: LabelledImage) -> str:
     buffer = io.BytesIO()
     image = card.picture.open()
     image.thumbnail((260, 260))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sclip_plugin.decoding import ImageFault
 from sclip_plugin.shards import layout, report
-from sclip_plugin.shards.contact_sheet import COLUMNS, Card, draw
+from sclip_plugin.shards.contact_sheet import COLUMNS, Thumbnail, draw
 from sclip_plugin.shards.conversion.build import planned
 from sclip_plugin.shards.conversion.writer import Plan
 from sclip_plugin.shards.images import encode
@@ -24,7 +24,9 @@ def preview(plan: Plan, tally: Tally, equal: list[list[str]], sheet: str) -> Non
         samples = list(plan.index.placed(kind, 0, min(2 * COLUMNS, stop)))
         first = samples[0]
         print(f"{kind}: {first.source} -> {first.key}.{first.suffix}: {' | '.join(first.captions) or _label(first)}")
-        rows.append((f"{kind}: {stop} images", [card for one in samples if (card := _card(plan, kind, one))]))
+        rows.append(
+            (f"{kind}: {stop} images", [thumbnail for one in samples if (thumbnail := _thumbnail(plan, kind, one))])
+        )
     draw(rows, Path(sheet))
     print(f"\nnothing written but {sheet}; without --dry-run the shards go to {plan.root}")
 
@@ -33,11 +35,11 @@ def _label(sample: Sample) -> str:
     return f"label: {sample.label}" if sample.label else "no text"
 
 
-def _card(plan: Plan, kind: str, sample: Sample) -> Card | None:
+def _thumbnail(plan: Plan, kind: str, sample: Sample) -> Thumbnail | None:
     try:
         data = sample.image.read()
         data = encode(data, sample.suffix, plan.transform) if sample.recode else data
         texts = sample.captions if kind in (layout.PAIRED, layout.VAL) else [_label(sample)]
-        return Card(data, tuple(texts))
+        return Thumbnail(data, tuple(texts))
     except ImageFault:
         return None

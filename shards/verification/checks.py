@@ -12,7 +12,7 @@ from pathlib import Path
 from sclip_plugin.data import tar
 from sclip_plugin.data.samples import IMAGE_SUFFIXES, Skip, captions
 from sclip_plugin.shards import layout
-from sclip_plugin.shards.contact_sheet import Card
+from sclip_plugin.shards.contact_sheet import Thumbnail
 from sclip_plugin.shards.images import Transform, inspect
 
 KNOWN = frozenset((*IMAGE_SUFFIXES, "txt", "json", "cls"))
@@ -39,7 +39,7 @@ class Shard:
     keys: list[str] = field(default_factory=list)
     faults: list[tuple[str, str]] = field(default_factory=list)
     notes: Counter = field(default_factory=Counter)
-    cards: list[Card] = field(default_factory=list)
+    thumbnails: list[Thumbnail] = field(default_factory=list)
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Findings:
     bytes: int = 0
     notes: Counter = field(default_factory=Counter)
     shards: dict[str, dict] = field(default_factory=dict)
-    cards: list[Card] = field(default_factory=list)
+    thumbnails: list[Thumbnail] = field(default_factory=list)
 
     def add(self, name: str, shard: Shard) -> None:
         """Count a shard in, under its name below the root."""
@@ -60,7 +60,7 @@ class Findings:
         self.bytes += shard.bytes
         self.notes += shard.notes
         self.shards[name] = {"samples": shard.samples, "bytes": shard.bytes, "sha256": shard.sha256}
-        self.cards += shard.cards
+        self.thumbnails += shard.thumbnails
 
 
 class Keys:
@@ -83,8 +83,8 @@ class Keys:
         self.db.close()
 
 
-def check_shard(part: Part, path: Path, cards: int = 0) -> Shard:
-    """Everything that can be said of a shard alone; the first `cards` images for a contact sheet."""
+def check_shard(part: Part, path: Path, thumbnails: int = 0) -> Shard:
+    """Everything that can be said of a shard alone; the first `thumbnails` images for a contact sheet."""
     found = Shard(bytes=path.stat().st_size)
     with open(path, "rb") as file:
         digest = hashlib.sha256()
@@ -95,7 +95,7 @@ def check_shard(part: Part, path: Path, cards: int = 0) -> Shard:
         for key, members in _samples(path, found):
             found.samples += 1
             found.keys.append(key)
-            fault = _check(part, members, found, cards)
+            fault = _check(part, members, found, thumbnails)
             if fault:
                 found.faults.append((fault, f"{path}: {key}"))
     except tar.UNREADABLE as error:
@@ -130,7 +130,7 @@ def _samples(path: Path, found: Shard) -> Iterator[tuple[str, dict[str, bytes]]]
             yield key, members
 
 
-def _check(part: Part, members: dict[str, bytes], found: Shard, cards: int) -> str:
+def _check(part: Part, members: dict[str, bytes], found: Shard, thumbnails: int) -> str:
     """The first fault of a sample, "" without one. Counts its captions."""
     for suffix in sorted(members.keys() - KNOWN):
         found.notes[f"member .{suffix}, which training does not read"] += 1
@@ -142,8 +142,8 @@ def _check(part: Part, members: dict[str, bytes], found: Shard, cards: int) -> s
         return fault
     texts, fault = _texts(part, members)
     found.captions += len(texts)
-    if len(found.cards) < cards:
-        found.cards.append(Card(members[images[0]], tuple(texts) or ("no text",)))
+    if len(found.thumbnails) < thumbnails:
+        found.thumbnails.append(Thumbnail(members[images[0]], tuple(texts) or ("no text",)))
     return fault
 
 

@@ -229,7 +229,7 @@ def encoder(tmp_path_factory):
 def test_cards_show_the_heaviest_captions_and_keywords(encoder, shards):
     from sclip_plugin.data.shard_list import expand
     from sclip_plugin.inspection import panel
-    from sclip_plugin.inspection.labels import Rule, label_cards
+    from sclip_plugin.inspection.labels import Rule, label_images
     from sclip_plugin.inspection.pictures import read_pictures
     from sclip_plugin.loss.pseudo_labels import pseudo_labels
 
@@ -241,7 +241,7 @@ def test_cards_show_the_heaviest_captions_and_keywords(encoder, shards):
     words = Vocabulary(["tree", "river", "park", "zebra"])
     coder.model.train()
     for choice in ("ot-image", "hard-text", "soft-image"):
-        cards, figures = label_cards(coder, preprocess, pairs, unpaired, words, Rule(choice, iterations=4), shown=3)
+        cards, figures = label_images(coder, preprocess, pairs, unpaired, words, Rule(choice, iterations=4), shown=3)
         assert [card.picture for card in cards] == [unpaired[0], unpaired[4], unpaired[8]]
         coder.model.eval()
         queries, images = (coder.images(torch.stack([preprocess(p.open()) for p in ps])) for ps in (unpaired, pairs))
@@ -260,10 +260,10 @@ def test_cards_show_the_heaviest_captions_and_keywords(encoder, shards):
     page = panel.page(cards, "a < b", figures)
     assert page.count("<img ") == 3
     assert "a &lt; b" in page
-    bare, _ = label_cards(coder, preprocess, pairs, unpaired, shown=1)
+    bare, _ = label_images(coder, preprocess, pairs, unpaired, shown=1)
     assert bare[0].keywords is None
     assert "keyword" not in panel.page(bare, "t", {})
-    nothing, _ = label_cards(coder, preprocess, pairs, unpaired, Vocabulary(["zebra"]), shown=1)
+    nothing, _ = label_images(coder, preprocess, pairs, unpaired, Vocabulary(["zebra"]), shown=1)
     assert nothing[0].keywords == []
     assert "no candidate keyword" in panel.page(nothing, "t", {})
     picture = panel.pixels(panel.draw(cards, "costs $5", figures))
