@@ -31,7 +31,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def draw(rows: Iterable[tuple[str, list[Thumbnail]]], path: Path) -> None:
-    """Write the sheet of (title, thumbnails) rows, at most `COLUMNS` thumbnails in a line; it appears whole or not at all."""
+    """Write the sheet of (title, thumbnails) rows, at most `COLUMNS` in a line; it appears whole or not at all."""
     rows = [(title, thumbnails) for title, thumbnails in rows if thumbnails]
     line = SIDE + LINES * (TEXT + 4) + 2 * GAP
     lines = sum(-(-len(thumbnails) // COLUMNS) for _, thumbnails in rows)
@@ -51,11 +51,11 @@ def draw(rows: Iterable[tuple[str, list[Thumbnail]]], path: Path) -> None:
 
 def _thumbnail(sheet: Image.Image, pen: ImageDraw.ImageDraw, thumbnail: Thumbnail, x: int, y: int) -> None:
     with Image.open(io.BytesIO(thumbnail.data)) as picture:
-        thumbnail = picture.convert("RGB")
-    scale = SIDE / max(thumbnail.size)  # small images are enlarged: icons would be dots
-    size = tuple(max(1, round(side * scale)) for side in thumbnail.size)
-    thumbnail = thumbnail.resize(size, Image.Resampling.BICUBIC if scale < 1 else Image.Resampling.NEAREST)
-    sheet.paste(thumbnail, (x + (SIDE - size[0]) // 2, y + (SIDE - size[1]) // 2))
+        small = picture.convert("RGB")
+    scale = SIDE / max(small.size)  # small images are enlarged: icons would be dots
+    size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
+    small = small.resize(size, Image.Resampling.BICUBIC if scale < 1 else Image.Resampling.NEAREST)
+    sheet.paste(small, (x + (SIDE - size[0]) // 2, y + (SIDE - size[1]) // 2))
     pen.rectangle((x - 1, y - 1, x + SIDE, y + SIDE), outline=FRAME)
     for number, line in enumerate(_wrapped(thumbnail.texts)):
         pen.text(

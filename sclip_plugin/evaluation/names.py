@@ -1,6 +1,6 @@
 """The words of evaluation, each with one owner: kinds of set, metrics, recall ranks, precisions, and `NAME=DIR`.
 
-Metric names are CLIP_benchmark's. This module imports nothing heavy, so that command lines and shard writers may use it.
+Metric names are CLIP_benchmark's. This module imports nothing heavy, so that command lines may use it.
 """
 
 import statistics
