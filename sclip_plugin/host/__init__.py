@@ -77,3 +77,20 @@ def install(how: str) -> None:
     found = host_version()
     major = (found or "3").split(".")[0]
     import_module(SUPPORTED.get(major, "sclip_plugin.host.refusal")).install()
+
+
+def active() -> bool:
+    """Whether `open_clip_train.main --loss sclip` reaches the plugin in this process's environment.
+
+    A patched host finds the plugin by its entry point; a stock one must have had its parser hooked. The function imports
+    torch and open_clip_train's parser, which is what sets the hook.
+    """
+    import torch  # noqa: F401 (its import calls the plugin's entry point)
+
+    if patched():
+        from open_clip_train.plugins import get_plugins
+
+        return "sclip" in get_plugins()
+    from open_clip_train.params import parse_args
+
+    return hasattr(parse_args, "__wrapped__")

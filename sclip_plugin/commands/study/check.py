@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sclip_plugin import host
 from sclip_plugin.commands.study import plan
 from sclip_plugin.commands.study.spec import Study
 from sclip_plugin.errors import DataError, UsageError
@@ -54,7 +55,7 @@ def refusal(arguments: dict[str, list[str]]) -> str:
     import torch  # noqa: F401 (its import activates the plugin)
     from open_clip_train.params import parse_args
 
-    if any("sclip" in words for words in arguments.values()) and not hasattr(parse_args, "__wrapped__"):
+    if any("sclip" in words for words in arguments.values()) and not host.active():
         return "the plugin is not active in this environment: see `sclip doctor`"
     for name, words in arguments.items():
         said = io.StringIO()
