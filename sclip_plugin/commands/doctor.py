@@ -3,9 +3,10 @@
 Example:
     sclip doctor
 
-Exits 0 where `--loss sclip` works in this environment, else 1.
+The command exits with 0 where `--loss sclip` works in this environment, and with 1 where it does not.
 """
 
+import argparse
 import os
 from importlib.metadata import PackageNotFoundError, entry_points, version
 
@@ -15,14 +16,15 @@ from sclip_plugin.autoload import DISABLE, disabled
 
 NO_ENTRY_POINT = "the entry point is not installed: pip install sclip-plugin (a source tree on PYTHONPATH has none)"
 WEBDATASET_LIMIT = (0, 2, 86)  # open_clip 3.x breaks on later ones
+TORCH_MINIMUM = (2, 5)  # the first torch that calls the entry points of `torch.backends`
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`sclip doctor` takes no arguments."""
 
 
-def run(_args) -> int:
-    """Print versions, route and problems. Returns 0 or 1."""
+def run(_args: argparse.Namespace) -> int:
+    """Print versions, route and problems. Returns 0 where there is no problem, else 1."""
     for name in ("torch", "open_clip_torch", "webdataset"):
         print(f"{name:<16} {_version(name) or 'not installed'}")
     print(f"{'sclip-plugin':<16} {__version__}")
@@ -41,7 +43,7 @@ def run(_args) -> int:
 def problems() -> list[str]:
     """One line for each reason why `open_clip_train.main --loss sclip` would not reach the plugin."""
     found = _host_problems()
-    if host.patched() is None:
+    if host.patched() is None:  # half patched, as `_host_problems` says
         return found
     return found + (_extension_point_problems() if host.patched() else _hook_problems())
 
@@ -54,9 +56,7 @@ def _host_problems() -> list[str]:
 def _extension_point_problems() -> list[str]:
     if not _entry_point("open_clip_train.plugins"):
         return [NO_ENTRY_POINT]
-    from open_clip_train.plugins import get_plugins
-
-    return [] if "sclip" in get_plugins() else ["the patched open_clip_train could not load the plugin"]
+    return [] if host.active() else ["the patched open_clip_train could not load the plugin"]
 
 
 def _hook_problems() -> list[str]:
@@ -64,13 +64,13 @@ def _hook_problems() -> list[str]:
     if disabled():
         found.append(f"{DISABLE}={os.environ[DISABLE]} switches the plugin off")
     torch_version = _version("torch")
-    if torch_version and tuple(int(part) for part in torch_version.split(".")[:2]) < (2, 5):
+    if torch_version and tuple(int(part) for part in torch_version.split(".")[:2]) < TORCH_MINIMUM:
         found.append(f"torch {torch_version} does not load plugins by itself (that needs 2.5)")
     if os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD") == "0":
         found.append("TORCH_DEVICE_BACKEND_AUTOLOAD=0 keeps torch from loading plugins")
     if not _entry_point("torch.backends"):
         found.append(NO_ENTRY_POINT)
-    if not found and not _host_problems() and not _hooked():
+    if not found and not _host_problems() and not host.active():
         found.append("open_clip_train was imported, but its parser is not the plugin's")
     return found
 
@@ -93,10 +93,3 @@ def _webdataset_problem() -> str | None:
     if tuple(int(part) for part in found.split(".")[:3] if part.isdigit()) > WEBDATASET_LIMIT:
         return f"webdataset {found} breaks open_clip 3.x: pip install 'webdataset<=0.2.86'"
     return None
-
-
-def _hooked() -> bool:
-    import torch  # noqa: F401 (its import calls the entry point)
-    from open_clip_train import params
-
-    return hasattr(params.parse_args, "__wrapped__")

@@ -82,8 +82,8 @@ def install(how: str) -> None:
 def active() -> bool:
     """Whether `open_clip_train.main --loss sclip` reaches the plugin in this process's environment.
 
-    A patched host finds the plugin by its entry point; a stock one must have had its parser hooked. The function imports
-    torch and open_clip_train's parser, which is what sets the hook.
+    A patched host finds the plugin by its entry point; the parser of a stock one must have been hooked. The function
+    imports torch and open_clip_train's parser, which is what sets the hook.
     """
     import torch  # noqa: F401 (its import calls the plugin's entry point)
 

@@ -1,4 +1,4 @@
-"""A study on each host: a stock open_clip with the import hook, a patched one, and one that does not know the plugin."""
+"""A study on each host: a stock open_clip with the import hook, a patched one, one without the plugin."""
 
 import os
 import subprocess
