@@ -1,8 +1,8 @@
 """The published algorithm in plain steps (arXiv 2305.14095), as a baseline: one process, no regard for speed.
 
 The transport is POT's, which asks the host whether it has converged; the keyword level is a loop over the unpaired
-images; each level computes its own similarities; gradient runs through plan and weights as in the authors' code (our
-`detach_targets=False`); keywords pass the text tower padded to its context like any caption. The value is that
+images; each level computes its own similarities; gradient runs through the plan, while the keyword weights are constants, as in the
+authors' code (our `detach_targets=False`); keywords pass the text tower padded to its context like any caption. The value is that
 of `SClipLoss(detach_targets=False)`, and so is the gradient.
 
 Legend: B pairs, U unpaired images, K keywords, D width; all features L2-normalised.
@@ -52,6 +52,6 @@ def keyword_term(cosines: Tensor, chosen: list[int], logit_scale: Tensor) -> Ten
     """One image's cross-entropy against its candidates, weighted by their cosines; 0 without candidates."""
     if not chosen:
         return cosines.sum() * 0
-    weights = cosines[chosen].clamp(min=0)
+    weights = cosines[chosen].detach().clamp(min=0)
     weights = weights / weights.sum() if weights.sum() > 0 else torch.full_like(weights, 1 / len(chosen))
     return -(weights * F.log_softmax(logit_scale * cosines, dim=0)[chosen]).sum()

@@ -3,22 +3,30 @@
 Legend: N rows per rank (equal on all), W ranks.
 """
 
+from typing import Any, Literal
+
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
+Gradient = Literal["all", "own", "none"]
 
-def gather(tensor: Tensor, *, rank: int, world_size: int, gradient: str) -> Tensor:
+
+def gather(tensor: Tensor, *, rank: int, world_size: int, gradient: Gradient) -> Tensor:
     """(W·N, …): the ranks' (N, …) tensors, concatenated in rank order.
 
     Args:
-        gradient: "all": gradients flow back to every rank, summed (`--gather-with-grad`); "own": only this rank's rows
-            carry gradient (stock's default); "none": no gradient (stock's `--local-loss`, and for masks).
+        tensor: this rank's (N, …); N is equal on all ranks.
+        rank: this rank's number.
+        world_size: W.
+        gradient: "all": gradients flow back to every rank, summed (`--gather-with-grad`). "own": only this rank's rows
+            carry gradient (stock's default). "none": no gradient flows (stock's `--local-loss`, and for masks).
     """
     if world_size == 1:
         return tensor if gradient != "none" else tensor.detach()
     if gradient == "all":
-        return _GatherWithGradient.apply(tensor, rank, world_size)
+        gathered: Tensor = _GatherWithGradient.apply(tensor, rank, world_size)
+        return gathered
     everybody = _all_gather(tensor.detach(), world_size)
     if gradient == "none":
         return everybody
@@ -35,15 +43,15 @@ def _all_gather(tensor: Tensor, world_size: int) -> Tensor:
 
 
 class _GatherWithGradient(torch.autograd.Function):
-    """All-gather; backward, each rank gets the sum over ranks of the gradients of its own rows."""
+    """An all-gather. Backward, each rank gets the sum over ranks of the gradients of its own rows."""
 
     @staticmethod
-    def forward(ctx, tensor: Tensor, rank: int, world_size: int) -> Tensor:
+    def forward(ctx: Any, tensor: Tensor, rank: int, world_size: int) -> Tensor:  # torch types the context as Any
         ctx.rank, ctx.world_size = rank, world_size
         return _all_gather(tensor, world_size)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         gradient = gradient.contiguous()
         own = gradient.chunk(ctx.world_size)[ctx.rank]
         if dist.get_backend() == "gloo":  # has no reduce-scatter in the older releases of torch

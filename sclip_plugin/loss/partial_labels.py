@@ -6,8 +6,6 @@ Legend: U unpaired images, B paired samples, K keywords.
 import torch
 from torch import Tensor
 
-CHOICES = ("similarity", "softmax", "uniform")
-
 
 def candidate_sets(plan: Tensor, keyword_candidates: Tensor) -> Tensor:
     """bool (U, K): the keywords of the caption nearest to each unpaired image, A[argmax_j P[u, j]].
@@ -27,6 +25,7 @@ def keyword_targets(choice: str, cosine: Tensor, logit_scale: Tensor, candidates
     candidates (as in PRODEN). `uniform`: equal.
 
     Args:
+        choice: one of `settings.KEYWORD_TARGETS`.
         cosine: (U, K) inner products with the keyword features, at least float32.
         logit_scale: s, one-element tensor.
         candidates: bool (U, K).

@@ -8,10 +8,6 @@ from torch import Tensor
 
 from sclip_plugin.loss.transport import at_least_float32, transport_plan
 
-# The paper's method is ot-image (default); hard-* and soft-* are its baselines (Hard-PL, Soft-PL); *-text measure
-# similarity to the captions instead of the paired images.
-CHOICES = ("ot-image", "ot-text", "soft-image", "soft-text", "hard-image", "hard-text")
-
 
 def cosines(queries: Tensor, support: Tensor) -> Tensor:
     """(U, B) inner products of (U, D) and (B, D) in at least float32, autocast off."""
@@ -32,7 +28,7 @@ def pseudo_labels(
     """P (U, B), rows sum to 1.
 
     Args:
-        choice: one of `CHOICES`; names the rule only, `support` is given.
+        choice: one of `settings.PSEUDO_LABELS`. It names the rule only; `support` is what it is applied to.
         queries: (U, D) unpaired image features, L2-normalised.
         support: (B, D) paired image or caption features, L2-normalised, of all ranks.
         logit_scale: s = 1/τ, one-element tensor.

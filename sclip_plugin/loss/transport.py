@@ -6,12 +6,13 @@ rows of the one global cost matrix and only column sums travel.
 No step reads a value back to the host: no convergence test, no data-dependent shape.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+
+from sclip_plugin.loss.settings import LossSettings, check_epsilon, check_iterations
 
 
 @dataclass
@@ -33,12 +34,18 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def sinkhorn(
-    cost: Tensor, epsilon: float | Tensor, iterations: int = 10, *, world_size: int = 1, group=None
+    cost: Tensor,
+    epsilon: float | Tensor,
+    iterations: int = LossSettings.sinkhorn_iterations,
+    *,
+    world_size: int = 1,
+    group: dist.ProcessGroup | None = None,
 ) -> Transport:
     """Sinkhorn's algorithm for uniform marginals 1/U and 1/B.
 
     Each iteration is a column update followed by a row update, so the rows always fit exactly. Zero iterations give
-    the row softmax of `-cost / epsilon`; many give equal column mass. Differentiable by unrolling in one process.
+    the row softmax of `-cost / epsilon`; many give equal column mass. In one process the result is differentiable:
+    gradient runs through the iterations.
 
     Args:
         cost: (U, B) floating point; with `world_size > 1` this rank's rows of the global cost.
@@ -50,13 +57,31 @@ def sinkhorn(
     Raises:
         ValueError: a cost that is not a floating-point matrix with rows and columns, negative or fractional
             iterations, an epsilon that is not positive.
+
+    Example:
+        >>> import torch
+        >>> from sclip_plugin.transport import sinkhorn
+        >>> cost = torch.tensor([[0.0, 1.0], [0.1, 1.0], [0.2, 1.0]])
+        >>> nearest = sinkhorn(cost, epsilon=0.1, iterations=0).plan  # the row softmax of -cost / epsilon
+        >>> nearest.argmax(dim=1).tolist()
+        [0, 0, 0]
+        >>> result = sinkhorn(cost, epsilon=0.1, iterations=100)  # the columns share the mass evenly
+        >>> result.plan.mean(dim=0).round(decimals=3).tolist()
+        [0.5, 0.5]
+        >>> bool(result.marginal_error < 1e-4)
+        True
     """
     plan = transport_plan(cost, epsilon, iterations, world_size=world_size, group=group)
     return Transport(plan, _marginal_error(plan, world_size, group))
 
 
 def transport_plan(
-    cost: Tensor, epsilon: float | Tensor, iterations: int = 10, *, world_size: int = 1, group=None
+    cost: Tensor,
+    epsilon: float | Tensor,
+    iterations: int = LossSettings.sinkhorn_iterations,
+    *,
+    world_size: int = 1,
+    group: dist.ProcessGroup | None = None,
 ) -> Tensor:
     """The plan of `sinkhorn`, without the price of its marginal error: what the loss needs. Arguments are the same."""
     _check(cost, epsilon, iterations)
@@ -74,7 +99,7 @@ def transport_plan(
     return plan
 
 
-def _logsumexp_over_ranks(matrix: Tensor, world_size: int, group) -> Tensor:
+def _logsumexp_over_ranks(matrix: Tensor, world_size: int, group: dist.ProcessGroup | None) -> Tensor:
     """(B,): log of the column sums of exp(matrix) over all ranks' rows. Two all-reduces of B numbers each."""
     local = torch.logsumexp(matrix, dim=0)
     if world_size == 1:
@@ -84,14 +109,14 @@ def _logsumexp_over_ranks(matrix: Tensor, world_size: int, group) -> Tensor:
     return highest + torch.log(_sum_over_ranks(torch.exp(local - highest), world_size, group))
 
 
-def _sum_over_ranks(values: Tensor, world_size: int, group) -> Tensor:
+def _sum_over_ranks(values: Tensor, world_size: int, group: dist.ProcessGroup | None) -> Tensor:
     """The sum over ranks of a tensor of our own, which may be overwritten."""
     if world_size > 1:
         dist.all_reduce(values, group=group)
     return values
 
 
-def _marginal_error(plan: Tensor, world_size: int, group) -> Tensor:
+def _marginal_error(plan: Tensor, world_size: int, group: dist.ProcessGroup | None) -> Tensor:
     mass = _sum_over_ranks(plan.detach().sum(dim=0), world_size, group)
     rows, columns = plan.shape[0] * world_size, plan.shape[1]
     return (mass / rows - 1.0 / columns).abs().sum()
@@ -100,10 +125,9 @@ def _marginal_error(plan: Tensor, world_size: int, group) -> Tensor:
 def _check(cost: Tensor, epsilon: float | Tensor, iterations: int) -> None:
     if cost.ndim != 2 or not cost.is_floating_point() or 0 in cost.shape:
         raise ValueError(f"cost must be a floating-point (U, B) matrix, got {cost.dtype} {tuple(cost.shape)}")
-    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 0:
-        raise ValueError(f"iterations must be a whole number ≥ 0, got {iterations!r}")
+    check_iterations("iterations", iterations)
     if isinstance(epsilon, Tensor):
         if epsilon.numel() != 1:
             raise ValueError(f"epsilon must be one number, got a tensor of shape {tuple(epsilon.shape)}")
-    elif not (epsilon > 0 and math.isfinite(epsilon)):
-        raise ValueError(f"epsilon must be a finite number > 0, got {epsilon!r}")
+    else:
+        check_epsilon(epsilon)

@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 
 from sclip_plugin.errors import DataError, UsageError
-from sclip_plugin.loss import partial_labels, pseudo_labels
+from sclip_plugin.loss.settings import KEYWORD_TARGETS, PSEUDO_LABELS
 
 # Defaults stand here and not in the parser: a flag that was not given is None, so that one without `--loss sclip` is
 # refused. Sources: Sinkhorn iterations and weights are the authors' code's, ot-image the paper's.
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--keywords", "--keyword-path", metavar="FILE", help="One keyword or phrase a line (see `sclip keywords`).")
     add("--keyword-template", metavar="TEXT", help="Prompt around each keyword, say 'a photo of {}'. Default: {}.")
-    add("--sclip-pseudo-label", choices=pseudo_labels.CHOICES, help="Pseudo-caption rule. Default: ot-image (paper).")
+    add("--sclip-pseudo-label", choices=PSEUDO_LABELS, help="Pseudo-caption rule. Default: ot-image (paper).")
     add("--sclip-sinkhorn-iterations", type=_count_or_zero, metavar="N", help="For ot-*. Default: 10.")
     add(
         "--sclip-epsilon",
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sclip-keyword-weight", type=_weight, metavar="W", help="Weight of the keyword level. Default: 0.5.")
     add(
         "--sclip-keyword-targets",
-        choices=partial_labels.CHOICES,
+        choices=KEYWORD_TARGETS,
         help="Weights over an image's candidate keywords. Default: similarity.",
     )
     add(

@@ -213,6 +213,18 @@ def test_gradient_through_the_plan_on_request(pseudo_label, epsilon):
     assert gap <= 1e-9 if pseudo_label.startswith("hard") else gap > 1e-6
 
 
+@pytest.mark.parametrize("keyword_targets", KEYWORD_TARGETS)
+def test_keyword_weights_are_constants_even_where_the_plan_is_not(keyword_targets):
+    """As in the authors' code: `detach_targets=False` opens the plan to gradient, not the keyword weights."""
+    settings = Settings(sinkhorn_iterations=3, epsilon=0.1, keyword_targets=keyword_targets, detach_targets=False)
+    inputs = make_inputs(4, 5, 6, seed=2, share=0.9)
+    leaves = as_reference(inputs)
+    actual = gradients(build(settings)(**inputs), inputs)
+    expected = gradients(sum(reference_loss(**leaves, settings=settings).values()), leaves)
+    for (name, one), other in zip(actual.items(), expected.values()):
+        assert difference(one, other) <= 1e-9, name
+
+
 def test_gradient_through_the_plan_is_for_one_process():
     with pytest.raises(ValueError, match=r"detach_targets.*world_size"):
         SClipLoss(rank=0, world_size=2, detach_targets=False)
