@@ -1,40 +1,53 @@
 """How far a measure would move with other images: bootstrap over the images of a set.
 
-The images are drawn with replacement, each with all its captions; candidates stay as they are. The same seed draws the
-same images for every model, so that replicates of two models may be subtracted.
+The images are drawn with replacement, each with all its captions; the gallery that a query is compared with stays as it
+is. The same seed draws the same images for every model, so that replicates of two models may be subtracted.
 
 Legend: N images, M texts, S bootstrap samples.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
+
 import numpy as np
 
-LEVEL = 0.95
+from sclip_plugin.evaluation.names import CLASSIFICATION_METRICS, RECALL_RANKS, recall_name
+
+LEVEL = 0.95  # of the intervals; ours, the usual one
 CHUNK = 1 << 24  # drawn numbers held at a time
 
+# The arrays that an evaluation of each kind fills in.
+_CLASSIFICATION_RANKS = {"class", "label", "classes"}
+_RETRIEVAL_RANKS = {"image", "owner", "text"}
 
-def replicates(ranks: dict[str, np.ndarray], samples: int, seed: int = 0, recall_k=(1, 5, 10)) -> dict[str, np.ndarray]:
-    """{metric: (S,)} under the names of `retrieval_metrics` or `classification_metrics`.
+
+def replicates(
+    ranks: Mapping[str, np.ndarray], samples: int, seed: int = 0, recall_ranks: Sequence[int] = RECALL_RANKS
+) -> dict[str, np.ndarray]:
+    """S values (S,) of each metric, under the names of `retrieval_metrics` or `classification_metrics`.
 
     Args:
         ranks: what an evaluation fills in. Retrieval: `image` (M,) and `owner` (M,), rank of each text's image and
-            which it is; `text` (N,), rank of each image's first right text. Classification: `class` (N,),
-            `label` (N,), `classes` (), their number.
+            which it is; `text` (N,), rank of each image's first right text. Classification: `class` (N,), rank of each
+            image's class; `label` (N,), its number; `classes` (), how many classes there are.
         samples: S, at least 1.
+        seed: of the draws.
+        recall_ranks: each k of retrieval.
 
     Raises:
-        ValueError: S < 1, or ranks of neither kind.
+        ValueError: S is below 1, or the ranks are of neither kind.
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
-    if not ({"class", "label", "classes"} <= set(ranks) or {"image", "owner", "text"} <= set(ranks)):
+    if set(ranks) >= _CLASSIFICATION_RANKS:
+        parts = [_classification(ranks, weights) for weights in _draws(len(ranks["class"]), samples, seed)]
+    elif set(ranks) >= _RETRIEVAL_RANKS:
+        parts = [_retrieval(ranks, weights, recall_ranks) for weights in _draws(len(ranks["text"]), samples, seed)]
+    else:
         raise ValueError(f"ranks of neither retrieval nor classification: {sorted(ranks)}")
-    images = len(ranks["class"] if "class" in ranks else ranks["text"])
-    one = _classification if "class" in ranks else _retrieval
-    parts = [one(ranks, weights, recall_k) for weights in _draws(images, samples, seed)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _draws(images: int, samples: int, seed: int):
+def _draws(images: int, samples: int, seed: int) -> Iterator[np.ndarray]:
     """Float (s, N) parts: how often each image was drawn in each of the S samples."""
     rng = np.random.default_rng(seed)
     chunk = max(1, CHUNK // images)
@@ -43,29 +56,31 @@ def _draws(images: int, samples: int, seed: int):
         yield np.stack([np.bincount(row, minlength=images) for row in drawn]).astype(np.float64)
 
 
-def _retrieval(ranks, weights: np.ndarray, recall_k) -> dict[str, np.ndarray]:
+def _retrieval(
+    ranks: Mapping[str, np.ndarray], weights: np.ndarray, recall_ranks: Sequence[int]
+) -> dict[str, np.ndarray]:
     images = weights.shape[1]
     captions = weights @ np.bincount(ranks["owner"], minlength=images)
     found = {}
-    for k in recall_k:
+    for k in recall_ranks:
         hits = np.bincount(ranks["owner"], weights=ranks["image"] < k, minlength=images)
-        with np.errstate(invalid="ignore"):  # no image with a caption drawn: NaN
-            found[f"image_retrieval_recall@{k}"] = (weights @ hits) / captions
-        found[f"text_retrieval_recall@{k}"] = weights @ (ranks["text"] < k) / images
+        with np.errstate(invalid="ignore"):  # NaN where no image with a caption was drawn
+            found[recall_name("image", k)] = (weights @ hits) / captions
+        found[recall_name("text", k)] = weights @ (ranks["text"] < k) / images
     return found
 
 
-def _classification(ranks, weights: np.ndarray, _recall_k) -> dict[str, np.ndarray]:
+def _classification(ranks: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
     right, labels, classes = ranks["class"] == 0, ranks["label"], int(ranks["classes"])
     images = weights.shape[1]
-    found = {"acc1": weights @ right / images, "acc5": weights @ (ranks["class"] < min(5, classes)) / images}
+    among_five = ranks["class"] < min(5, classes)
     per_class = []
     for row in weights:  # a class of which no image was drawn does not count
         total = np.bincount(labels, weights=row, minlength=classes)
         hits = np.bincount(labels, weights=row * right, minlength=classes)
         per_class.append((hits[total > 0] / total[total > 0]).mean())
-    found["mean_per_class_recall"] = np.array(per_class)
-    return found
+    values = (weights @ right / images, weights @ among_five / images, np.array(per_class))
+    return dict(zip(CLASSIFICATION_METRICS, values))
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
@@ -74,6 +89,6 @@ def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def intervals(ranks: dict[str, np.ndarray], samples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """{metric: 95% interval}."""
+def intervals(ranks: Mapping[str, np.ndarray], samples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """The 95% interval of each metric; arguments as those of `replicates`."""
     return {name: interval(values) for name, values in replicates(ranks, samples, seed).items()}

@@ -1,17 +1,27 @@
 """The plugin's own evaluation sets in a training run: when each is due, and what it gives."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+import torch
+from torch import nn
+
+from sclip_plugin.evaluation.models import Preprocess, Tokenizer
+from sclip_plugin.evaluation.names import CLASSIFICATION, RETRIEVAL
 from sclip_plugin.evaluation.retrieval import evaluate_retrieval
-from sclip_plugin.evaluation.sets import CLASSIFICATION, RETRIEVAL, open_set
+from sclip_plugin.evaluation.sets import is_retrieval_set, open_set
 from sclip_plugin.evaluation.zeroshot import evaluate_zeroshot
 
+__all__ = ["EvaluationSets", "is_retrieval_set"]
 
-def is_retrieval_set(path: str | None) -> bool:
-    """True for a folder in the retrieval layout, which `--val-data` takes beside what open_clip takes."""
-    return bool(path) and (Path(path) / "dataset_type.txt").is_file()
+
+class _Options(TypedDict):
+    """What both evaluation functions take."""
+
+    device: str | torch.device
+    batch_size: int
+    workers: int
+    precision: str
 
 
 @dataclass
@@ -19,15 +29,18 @@ class EvaluationSets:
     """Sets to evaluate while training.
 
     Attributes:
-        zeroshot: NAME → folder, due every `zeroshot_frequency` epochs (0: never) and after the last.
-        retrieval: folder or None, due every `val_frequency` epochs and after the last.
-        preprocess, tokenizer: as the evaluation functions take them.
+        zeroshot: the folder of each classification set by its name.
+        retrieval: the folder of the retrieval set, or None.
+        preprocess: PIL image → (3, H, W); None where nothing is evaluated yet.
+        tokenizer: texts → tokens; None where nothing is evaluated yet.
+        zeroshot_frequency: epochs from one zero-shot evaluation to the next, 0 for never; the last epoch has one.
+        val_frequency: the same for retrieval.
     """
 
     zeroshot: dict[str, str]
     retrieval: str | None
-    preprocess: Any
-    tokenizer: Any
+    preprocess: Preprocess | None
+    tokenizer: Tokenizer | None
     zeroshot_frequency: int
     val_frequency: int
 
@@ -38,30 +51,46 @@ class EvaluationSets:
         """Look at each set's files.
 
         Raises:
-            DataError: a set that is incomplete or of the other kind.
+            DataError: a set is incomplete or of the other kind.
         """
         for folder in self.zeroshot.values():
             open_set(folder, CLASSIFICATION)
         if self.retrieval:
             open_set(self.retrieval, RETRIEVAL)
 
-    def evaluate(self, model, epoch: int, last: bool, **options) -> dict[str, float]:
+    def evaluate(
+        self,
+        model: nn.Module,
+        epoch: int,
+        last: bool,
+        *,
+        device: str | torch.device,
+        batch_size: int,
+        workers: int,
+        precision: str,
+    ) -> dict[str, float]:
         """Metrics of the sets due after `epoch` epochs: `NAME/acc1`, `image_retrieval_recall@1`, `clip_val_loss`, ….
 
         Args:
             model: an open_clip model, not wrapped by `torch.compile`.
-            options: device, batch_size, workers, precision, as the evaluation functions take them.
+            epoch: the number of epochs that are done.
+            last: whether they are all.
+            device: where the model is.
+            batch_size: images, and texts, in a forward pass.
+            workers: processes that decode images (0: this one).
+            precision: one of `names.PRECISIONS`, as open_clip's `--precision`.
         """
-        metrics = {}
+        assert self.preprocess is not None, "made without the model's transform"
+        assert self.tokenizer is not None, "made without the model's tokenizer"
+        towers = (model, self.preprocess, self.tokenizer)
+        options: _Options = {"device": device, "batch_size": batch_size, "workers": workers, "precision": precision}
+        metrics: dict[str, float] = {}
         if _due(self.zeroshot_frequency, epoch, last):
             for name, folder in self.zeroshot.items():
-                found = evaluate_zeroshot(model, self.preprocess, self.tokenizer, folder, **options)
+                found = evaluate_zeroshot(*towers, folder, **options)
                 metrics.update({f"{name}/{metric}": value for metric, value in found.items()})
         if self.retrieval and _due(self.val_frequency, epoch, last):
-            found = evaluate_retrieval(
-                model, self.preprocess, self.tokenizer, self.retrieval, with_loss=True, **options
-            )
-            metrics.update(found)
+            metrics.update(evaluate_retrieval(*towers, self.retrieval, with_loss=True, **options))
         return metrics
 
 

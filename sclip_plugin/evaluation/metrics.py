@@ -1,39 +1,45 @@
 """Retrieval and classification measures as pure functions of features (names and formulas of CLIP_benchmark).
 
-Every measure is a function of one number per query: the rank of its first right answer, 0 for the best. Ties are
-broken by position, the earlier candidate first, as a stable sort does: a model whose features are all equal scores
-what chance gives, and the same features give the same figures on any machine. CLIP_benchmark leaves ties to
-`torch.topk`, which promises no order; without ties both agree exactly.
+A query is compared with a gallery: a text with all images, an image with all texts. Every measure is a function of one
+number per query, the rank of its first right answer in the gallery, 0 for the best. Ties are broken by position, the
+earlier column first, as a stable sort does: a model whose features are all equal scores what chance gives, and the same
+features give the same figures on any machine. CLIP_benchmark leaves ties to `torch.topk`, which promises no order;
+without ties both agree exactly.
 
-Features that are not finite make the measures NaN; nothing hides it.
+Features that are not finite make the measures NaN, so that nothing hides them.
 
 Legend: N images, M texts, C classes, D embedding width.
 """
 
+import math
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sclip_plugin.evaluation.names import CLASSIFICATION_METRICS, DIRECTIONS, RECALL_RANKS, recall_name
+
 MAX_SCORES = 1 << 24  # scores held at a time: 64 MB, and as much again for comparisons
-RECALL_K = (1, 5, 10)
 MISS = torch.iinfo(torch.int64).max  # the rank where there is no right answer
 
 
 def first_hit_ranks(scores: Tensor, right: Tensor) -> Tensor:
-    """Rank of the best right candidate of each query.
+    """Rank of the best right answer to each query.
 
     Args:
-        scores: (rows, columns), higher is better.
-        right: int (rows, P): columns of the right candidates; -1 fills a row that has fewer than P.
+        scores: (queries, columns), higher is better; a column is a member of the gallery.
+        right: int (queries, P): columns of the right answers; -1 fills a row that has fewer than P.
 
     Returns:
-        int64 (rows,): 0-based; `MISS` where a row has no right candidate.
+        int64 (queries,): 0-based; `MISS` where a query has no right answer.
     """
     found = scores.gather(1, right.clamp(min=0)).masked_fill(right < 0, -torch.inf)
     best = found.max(dim=1, keepdim=True).values
     ranks = _count(scores > best)
     tied = (_count(scores == best) > 1).nonzero().squeeze(1)
-    if len(tied):  # seldom: the earlier candidate first
+    if len(tied):  # seldom: the earlier column first
         first = (
             torch.where((found == best) & (right >= 0), right, scores.shape[1])[tied].min(dim=1, keepdim=True).values
         )
@@ -47,14 +53,17 @@ def _count(mask: Tensor) -> Tensor:
     return mask.view(torch.int8).sum(dim=1, dtype=torch.int32).long()
 
 
-def right_candidates(query_owner: Tensor, candidate_owner: Tensor) -> Tensor:
-    """int (rows, P): for each query the candidates with its owner, ascending, -1 after the last; P ≥ 1 the most of any.
+def right_columns(query_owner: Tensor, gallery_owner: Tensor) -> Tensor:
+    """int (queries, P): for each query the columns of the gallery with its owner, ascending, -1 after the last.
+
+    P is the most that any query has, and at least 1.
 
     Args:
-        query_owner, candidate_owner: int (rows,) and (columns,), at least 0.
+        query_owner: int (queries,), at least 0.
+        gallery_owner: int (columns,), at least 0.
     """
-    order = torch.argsort(candidate_owner, stable=True)
-    ordered = candidate_owner[order].contiguous()
+    order = torch.argsort(gallery_owner, stable=True)
+    ordered = gallery_owner[order].contiguous()
     start = torch.searchsorted(ordered, query_owner)
     count = torch.searchsorted(ordered, query_owner, right=True) - start
     step = torch.arange(max(1, int(count.max())) if len(count) else 1, device=order.device)
@@ -62,27 +71,33 @@ def right_candidates(query_owner: Tensor, candidate_owner: Tensor) -> Tensor:
     return torch.where(step < count[:, None], order[place], -1)
 
 
-def retrieval_ranks(queries: Tensor, candidates: Tensor, query_owner: Tensor, candidate_owner: Tensor) -> Tensor:
+def retrieval_ranks(queries: Tensor, gallery: Tensor, query_owner: Tensor, gallery_owner: Tensor) -> Tensor:
     """`first_hit_ranks` of every query, a bounded number of scores at a time.
 
     Args:
-        queries, candidates: (rows, D) and (columns, D), L2-normalised.
-        query_owner, candidate_owner: int (rows,) and (columns,): a pair is right where they are equal.
+        queries: (queries, D), L2-normalised.
+        gallery: (columns, D), L2-normalised.
+        query_owner: int (queries,): an answer is right where its owner is the query's.
+        gallery_owner: int (columns,).
     """
-    rows = max(1, MAX_SCORES // max(1, len(candidates)))
-    right = right_candidates(query_owner, candidate_owner)
-    columns = candidates.T.contiguous()
+    rows = max(1, MAX_SCORES // max(1, len(gallery)))
+    right = right_columns(query_owner, gallery_owner)
+    columns = gallery.T.contiguous()
     parts = zip(queries.split(rows), right.split(rows))
-    return torch.cat([first_hit_ranks(part @ columns, indices) for part, indices in parts])
+    return torch.cat([first_hit_ranks(part @ columns, answers) for part, answers in parts])
 
 
 def recall_at(ranks: Tensor, k: int) -> float:
-    """Share of queries with a right answer among the first k."""
+    """The share of queries with a right answer among the first k."""
     return (ranks < k).float().mean().item()
 
 
 def retrieval_metrics(
-    images: Tensor, texts: Tensor, owner: Tensor, recall_k=RECALL_K, ranks: dict | None = None
+    images: Tensor,
+    texts: Tensor,
+    owner: Tensor,
+    recall_ranks: Sequence[int] = RECALL_RANKS,
+    ranks: dict[str, np.ndarray] | None = None,
 ) -> dict[str, float]:
     """`image_retrieval_recall@k` (text → image) and `text_retrieval_recall@k` (image → any of its texts).
 
@@ -92,20 +107,20 @@ def retrieval_metrics(
         images: (N, D), L2-normalised.
         texts: (M, D), L2-normalised.
         owner: int (M,): the image that each text describes.
-        ranks: filled with numpy arrays `image` (M,), `text` (N,), `owner` (M,), as `bootstrap.replicates` takes them.
+        recall_ranks: each k.
+        ranks: filled with numpy arrays `image` (M,), `text` (N,), `owner` (M,), as `bootstrap.replicates` takes them;
+            left as it is where a feature is not finite.
     """
-    finite = bool(torch.isfinite(images).all() & torch.isfinite(texts).all())
+    if not bool(torch.isfinite(images).all() & torch.isfinite(texts).all()):
+        return {recall_name(direction, k): math.nan for direction in DIRECTIONS for k in recall_ranks}
     index = torch.arange(len(images), device=owner.device)
-    metrics = {}
-    for direction, arguments in (("image", (texts, images, owner, index)), ("text", (images, texts, index, owner))):
-        found = retrieval_ranks(*arguments) if finite else None
-        for k in recall_k:
-            metrics[f"{direction}_retrieval_recall@{k}"] = recall_at(found, k) if finite else float("nan")
-        if ranks is not None and finite:
-            ranks[direction] = found.cpu().numpy()
-    if ranks is not None and finite:
-        ranks["owner"] = owner.cpu().numpy()
-    return metrics
+    placed = {
+        "image": retrieval_ranks(texts, images, owner, index),
+        "text": retrieval_ranks(images, texts, index, owner),
+    }
+    if ranks is not None:
+        ranks.update({name: part.cpu().numpy() for name, part in {**placed, "owner": owner}.items()})
+    return {recall_name(name, k): recall_at(placed[name], k) for name in DIRECTIONS for k in recall_ranks}
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, owner: Tensor, scale: float, batch_size: int) -> float:
@@ -114,7 +129,11 @@ def contrastive_loss(images: Tensor, texts: Tensor, owner: Tensor, scale: float,
     Images without a caption are left out.
 
     Args:
-        images: (N, D). texts: (M, D). owner: int (M,), ascending. scale: s.
+        images: (N, D), L2-normalised.
+        texts: (M, D), L2-normalised.
+        owner: int (M,), ascending: the image that each text describes.
+        scale: s, the inverse of the temperature.
+        batch_size: images in a batch.
     """
     first = torch.searchsorted(owner, torch.arange(len(images), device=owner.device)).clamp(max=len(owner) - 1)
     has = owner[first] == torch.arange(len(images), device=owner.device)
@@ -127,8 +146,15 @@ def contrastive_loss(images: Tensor, texts: Tensor, owner: Tensor, scale: float,
 
 
 def class_ranks(logits: Tensor, labels: Tensor) -> Tensor:
-    """int64 (N,): rank of the right class in logits (N, C) with labels (N,); `MISS` where a row's
-    logits are not all finite."""
+    """The rank of the right class of each image.
+
+    Args:
+        logits: (N, C).
+        labels: int (N,).
+
+    Returns:
+        int64 (N,): 0-based; `MISS` where a row's logits are not all finite.
+    """
     ranks = first_hit_ranks(logits, labels[:, None])
     return torch.where(torch.isfinite(logits).all(dim=1), ranks, MISS)
 
@@ -137,20 +163,19 @@ def classification_metrics(ranks: Tensor, labels: Tensor, num_classes: int) -> d
     """`acc1`, `acc5` (with fewer than 5 classes, the right one is always among them) and `mean_per_class_recall`.
 
     The last is the mean, over the classes that occur in `labels`, of the share of their images that are classified
-    right. NaN where features were not finite.
+    right. All are NaN where features were not finite.
 
     Args:
-        ranks, labels: int (N,), from `class_ranks`.
+        ranks: int (N,), from `class_ranks`.
+        labels: int (N,).
         num_classes: C.
     """
     if bool((ranks == MISS).any()):
-        return dict.fromkeys(("acc1", "acc5", "mean_per_class_recall"), float("nan"))
+        return dict.fromkeys(CLASSIFICATION_METRICS, math.nan)
     right = (ranks == 0).double()
     total = torch.bincount(labels, minlength=num_classes)
     hits = torch.bincount(labels, weights=right, minlength=num_classes)
     seen = total > 0
-    return {
-        "acc1": recall_at(ranks, 1),
-        "acc5": recall_at(ranks, min(5, num_classes)),
-        "mean_per_class_recall": (hits[seen] / total[seen]).mean().item(),
-    }
+    per_class = (hits[seen] / total[seen]).mean().item()
+    values = (recall_at(ranks, 1), recall_at(ranks, min(5, num_classes)), per_class)
+    return dict(zip(CLASSIFICATION_METRICS, values))

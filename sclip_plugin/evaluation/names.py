@@ -13,24 +13,29 @@ from sclip_plugin.errors import UsageError
 RETRIEVAL: Final = "retrieval"
 CLASSIFICATION: Final = "classification"
 
-#: what CLIP_benchmark calls the task of each kind, and what `dataset_type.txt` of a set of each kind says
+#: what CLIP_benchmark calls the task of each kind
 TASKS: Final = {CLASSIFICATION: "zeroshot_classification", RETRIEVAL: "zeroshot_retrieval"}
+#: what `dataset_type.txt` of a set of each kind says, as CLIP_benchmark reads it
 DATASET_TYPES: Final = {CLASSIFICATION: "zeroshot_classification", RETRIEVAL: "retrieval"}
 
+#: the one figure that classification is compared by
 ACCURACY: Final = "acc1"
+#: the metrics of classification, in the order in which they are shown
 CLASSIFICATION_METRICS: Final = (ACCURACY, "acc5", "mean_per_class_recall")
 VALIDATION_LOSS: Final = "clip_val_loss"  # open_clip's name
 
-DIRECTIONS: Final = ("image", "text")  # what is retrieved: images by text, texts by image
-RECALL_RANKS: Final = (1, 5, 10)
-MEAN_RECALL: Final = "mean_recall"  # of the six recalls; the one figure that retrieval is compared by
+#: what is retrieved: images by text, texts by image
+DIRECTIONS: Final = ("image", "text")
+RECALL_RANKS: Final = (1, 5, 10)  # the k of recall@k; the paper's and CLIP_benchmark's
+#: the mean of the six recalls, the one figure that retrieval is compared by (ours)
+MEAN_RECALL: Final = "mean_recall"
 
-#: as open_clip's `--precision`
+#: what open_clip's `--precision` takes
 PRECISIONS: Final = ("fp32", "amp", "amp_bf16", "amp_bfloat16", "bf16", "fp16", "pure_bf16", "pure_fp16")
 
 
 def recall_name(direction: str, rank: int) -> str:
-    """The metric's name, `image_retrieval_recall@5` say."""
+    """The metric's name, for instance `image_retrieval_recall@5`."""
     return f"{direction}_retrieval_recall@{rank}"
 
 
@@ -56,7 +61,7 @@ def named_folder(text: str, flag: str) -> tuple[str, str]:
     """(name, folder) of `NAME=DIR`.
 
     Raises:
-        UsageError: the text is not of that form; names the flag.
+        UsageError: the text is not of that form. The message names the flag.
     """
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):

@@ -8,22 +8,38 @@ SET/test/nshards.txt, 0.tar, 1.tar, …        KEY.jpg|png|webp with KEY.cls (a 
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
+from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from sclip_plugin.data.samples import IMAGE_SUFFIXES, read_samples
+from sclip_plugin.data.samples import Members, Skip, image_bytes, read_samples
 from sclip_plugin.decoding import ImageFault, decode_rgb
 from sclip_plugin.errors import DataError
+from sclip_plugin.evaluation.models import Preprocess
+from sclip_plugin.evaluation.names import CLASSIFICATION, DATASET_TYPES, RETRIEVAL
 
-RETRIEVAL, CLASSIFICATION = "retrieval", "classification"
+T = TypeVar("T")
+
+_KIND_FILE = "dataset_type.txt"
+_CLASSES_FILE = "classnames.txt"
+_TEMPLATES_FILE = "zeroshot_classification_templates.txt"
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Where a set's shards are and what it asks. classes and templates: empty for retrieval."""
+    """Where a set's shards are, and what it asks.
+
+    Attributes:
+        folder: the set.
+        kind: `RETRIEVAL` or `CLASSIFICATION`.
+        shards: its tars, in order.
+        classes: the names of the classes by number; empty for retrieval.
+        templates: texts in which `{c}` stands for a class; empty for retrieval.
+    """
 
     folder: Path
     kind: str
@@ -41,23 +57,32 @@ def open_set(folder: str | Path, kind: str, split: str = "test") -> EvaluationSe
         split: the subfolder that holds the shards.
 
     Raises:
-        DataError: a missing or empty file, a missing shard, or a set of the other kind.
+        DataError: a file is missing or empty, a shard is missing, or the set is of the other kind.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"evaluation set {folder}: no such folder")
-    found = RETRIEVAL if _read(folder / "dataset_type.txt", missing="") == RETRIEVAL else CLASSIFICATION
+    retrieval = _read(folder / _KIND_FILE, missing="") == DATASET_TYPES[RETRIEVAL]
+    found = RETRIEVAL if retrieval else CLASSIFICATION
     if found != kind:
-        raise DataError(f"evaluation set {folder}: dataset_type.txt makes it a {found} set, not one for {kind}")
+        raise DataError(f"evaluation set {folder}: {_KIND_FILE} makes it a {found} set, not one for {kind}")
     shards = _shards(folder / split)
     if kind == RETRIEVAL:
         return EvaluationSet(folder, kind, shards)
-    classes = _lines(folder / "classnames.txt")
-    templates = _lines(folder / "zeroshot_classification_templates.txt")
+    classes = _lines(folder / _CLASSES_FILE)
+    templates = _lines(folder / _TEMPLATES_FILE)
     for template in templates:
         if "{c}" not in template:
-            raise DataError(f"{folder / 'zeroshot_classification_templates.txt'}: no {{c}} in {template!r}")
+            raise DataError(f"{folder / _TEMPLATES_FILE}: no {{c}} in {template!r}")
     return EvaluationSet(folder, kind, shards, classes, templates)
+
+
+def is_retrieval_set(path: str | None) -> bool:
+    """True for a folder that says what kind of set it is; `--val-data` takes it beside what open_clip takes.
+
+    `open_set` refuses one that says it is of the other kind.
+    """
+    return path is not None and (Path(path) / _KIND_FILE).is_file()
 
 
 def _read(path: Path, missing: str | None = None) -> str:
@@ -89,46 +114,64 @@ def _shards(folder: Path) -> tuple[Path, ...]:
     return shards
 
 
-class Samples(IterableDataset):
-    """(pixels, answer) for each sample of a set; (None, reason) for each that is skipped.
+class Samples(IterableDataset["tuple[Tensor, T] | str"], Generic[T]):
+    """Gives (pixels, answer) for each sample of a set, and the reason for each that cannot be used.
 
-    The answer is a tuple of captions or a class number. Workers divide the shards.
+    Workers divide the shards.
+
+    Args:
+        found: the set.
+        preprocess: PIL image → (3, H, W).
+        answer_of: the right answer to a sample, from the set, the shard and the sample's members. It raises `Skip`
+            where the sample has none.
     """
 
-    def __init__(self, found: EvaluationSet, preprocess):
-        self.set, self.preprocess = found, preprocess
+    def __init__(
+        self, found: EvaluationSet, preprocess: Preprocess, answer_of: Callable[[EvaluationSet, Path, Members], T]
+    ) -> None:
+        self.set, self.preprocess, self.answer_of = found, preprocess, answer_of
 
-    def __iter__(self) -> Iterator[tuple]:
+    def __iter__(self) -> Iterator[tuple[Tensor, T] | str]:
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         for shard in self.set.shards[first::step]:
-            faults: Counter = Counter()
+            faults: Counter[str] = Counter()
             for _, members in read_samples(str(shard), 0, None, faults):
                 yield self._sample(shard, members)
-            for reason, count in faults.items():
-                yield from [(None, reason)] * count
+            yield from faults.elements()
 
-    def _sample(self, shard: Path, members: dict[str, bytes]) -> tuple:
-        data = next((members[suffix] for suffix in IMAGE_SUFFIXES if suffix in members), None)
-        if data is None:
-            return None, "no image"
-        answer = self._captions(members) if self.set.kind == RETRIEVAL else self._label(shard, members)
-        if answer is None or answer == ():
-            return None, "no caption" if self.set.kind == RETRIEVAL else "no class"
+    def _sample(self, shard: Path, members: Members) -> tuple[Tensor, T] | str:
         try:
+            data = image_bytes(members)
+            answer = self.answer_of(self.set, shard, members)
             return self.preprocess(decode_rgb(data)), answer
-        except ImageFault as fault:
-            return None, str(fault)
+        except (Skip, ImageFault) as reason:
+            return str(reason)
 
-    @staticmethod
-    def _captions(members: dict[str, bytes]) -> tuple[str, ...]:
-        text = members.get("txt", b"").decode("utf-8", errors="replace")
-        return tuple(line.strip() for line in text.split("\n") if line.strip())
 
-    def _label(self, shard: Path, members: dict[str, bytes]) -> int | None:
-        if "cls" not in members:
-            return None
-        text = members["cls"].decode("utf-8", errors="replace").strip()
-        if not text.isdecimal() or int(text) >= len(self.set.classes):
-            raise DataError(f"{shard}: class {text!r} is not one of the {len(self.set.classes)} in classnames.txt")
-        return int(text)
+def captions_of(found: EvaluationSet, shard: Path, members: Members) -> tuple[str, ...]:
+    """The captions of a sample of a retrieval set, at least one.
+
+    Raises:
+        Skip: it has none.
+    """
+    text = members.get("txt", b"").decode("utf-8", errors="replace")
+    captions = tuple(line.strip() for line in text.split("\n") if line.strip())
+    if not captions:
+        raise Skip("no caption")
+    return captions
+
+
+def class_of(found: EvaluationSet, shard: Path, members: Members) -> int:
+    """The number of the class of a sample of a classification set.
+
+    Raises:
+        Skip: it has none.
+        DataError: the set has no class of this number; names the shard.
+    """
+    if "cls" not in members:
+        raise Skip("no class")
+    text = members["cls"].decode("utf-8", errors="replace").strip()
+    if not text.isdecimal() or int(text) >= len(found.classes):
+        raise DataError(f"{shard}: class {text!r} is not one of the {len(found.classes)} in {_CLASSES_FILE}")
+    return int(text)

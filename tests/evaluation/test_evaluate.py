@@ -45,7 +45,7 @@ def test_retrieval_end_to_end(loaded, tmp_path):
     model, preprocess, tokenizer = loaded
     folder = retrieval_set(tmp_path / "set")
     counts = Counter()
-    found = evaluate_retrieval(*loaded, folder, batch_size=3, recall_k=(1, 2), counts=counts)
+    found = evaluate_retrieval(*loaded, folder, batch_size=3, recall_ranks=(1, 2), counts=counts)
     samples = list(read(folder))
     captions = [(i, text) for i, (_, answer) in enumerate(samples) for text in answer["txt"].split("\n")]
     assert counts == {"images": 7, "captions": len(captions)}

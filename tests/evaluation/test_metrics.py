@@ -10,7 +10,7 @@ from sclip_plugin.evaluation import metrics
 
 
 def order(scores):
-    """Candidates of one row, best first, the earlier of two equal ones first."""
+    """Columns of one row, best first, the earlier of two equal ones first."""
     return sorted(range(len(scores)), key=lambda j: (-scores[j], j))
 
 
@@ -49,7 +49,7 @@ def test_retrieval_equals_transcription(images, texts, ties):
 def test_any_caption_of_an_image_is_right_in_text_retrieval():
     images = torch.eye(2)
     texts = F.normalize(torch.tensor([[0.1, 1.0], [1.0, 0.0], [0.0, 1.0]]), dim=-1)
-    found = metrics.retrieval_metrics(images, texts, torch.tensor([0, 0, 1]), recall_k=(1,))
+    found = metrics.retrieval_metrics(images, texts, torch.tensor([0, 0, 1]), recall_ranks=(1,))
     assert found == {"image_retrieval_recall@1": pytest.approx(2 / 3), "text_retrieval_recall@1": 1.0}
 
 
@@ -71,15 +71,15 @@ def test_chunks_change_nothing(monkeypatch):
     assert max(sizes) <= 130
 
 
-def test_right_candidates_are_those_of_the_same_owner():
-    queries, candidates = torch.tensor([2, 0, 5, 1]), torch.tensor([1, 2, 0, 2, 2, 1])
-    assert metrics.right_candidates(queries, candidates).tolist() == [
+def test_right_columns_are_those_of_the_same_owner():
+    queries, gallery = torch.tensor([2, 0, 5, 1]), torch.tensor([1, 2, 0, 2, 2, 1])
+    assert metrics.right_columns(queries, gallery).tolist() == [
         [1, 3, 4],
         [2, -1, -1],
         [-1, -1, -1],
         [0, 5, -1],
     ]
-    assert metrics.right_candidates(queries, torch.tensor([9])).tolist() == [[-1]] * 4
+    assert metrics.right_columns(queries, torch.tensor([9])).tolist() == [[-1]] * 4
 
 
 def test_validation_loss_is_clips_over_batches_with_first_captions():
@@ -105,7 +105,7 @@ def test_ranks_are_handed_out():
 
 def test_an_image_without_caption_is_missed():
     images = torch.eye(3)
-    found = metrics.retrieval_metrics(images, images[:2], torch.tensor([0, 1]), recall_k=(1, 10))
+    found = metrics.retrieval_metrics(images, images[:2], torch.tensor([0, 1]), recall_ranks=(1, 10))
     assert found["text_retrieval_recall@10"] == pytest.approx(2 / 3)
     assert found["image_retrieval_recall@1"] == 1.0
 
