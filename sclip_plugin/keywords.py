@@ -1,20 +1,24 @@
-"""The keyword vocabulary: which keywords or phrases occur in a caption (METHOD: keywords; paper section 4.2).
+"""The keyword vocabulary: which keywords or phrases occur in a caption (paper section 4.2).
 
-Legend: K keywords, B captions.
+Legend: K keywords.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sclip_plugin.errors import DataError
+
+if TYPE_CHECKING:  # reading keyword files costs no import of torch
+    from torch import Tensor
 
 # A word is a run of letters and digits; an apostrophe or any other punctuation separates. "trees." matches "trees".
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Lower-cased words of `text` without punctuation; the one way in which this project splits text into words."""
+    """The words of `text`, case-folded and without punctuation. This project splits text into words in no other way."""
     return tuple(_WORD.findall(text.casefold()))
 
 
@@ -22,18 +26,28 @@ class Vocabulary:
     """An ordered set of K keywords with whole-word phrase matching.
 
     One pass over a caption's word n-grams finds every keyword, overlapping ones too, at a cost that does not depend
-    on K.
+    on K. Case and punctuation do not count.
+
+    Example:
+        >>> vocabulary = Vocabulary(["parking lot", "lot", "tree", "trees"])
+        >>> vocabulary.indices("A PARKING lot, with trees.")
+        [0, 1, 3]
+        >>> vocabulary.matches("One tree.")
+        tensor([False, False,  True, False])
 
     Args:
-        keywords: the keywords or phrases, in order.
-        source: where they come from, for error messages.
+        keywords: the K keywords or phrases, in order.
+        source: what error messages call their origin.
+
+    Attributes:
+        keywords: the K keywords as they were given.
 
     Raises:
-        DataError: no keyword at all; a keyword without any letter or digit; two that are equal without case and
+        DataError: there is no keyword at all, one has no letter or digit, or two are equal without case and
             punctuation.
     """
 
-    def __init__(self, keywords: Iterable[str], source: str = "keywords"):
+    def __init__(self, keywords: Iterable[str], source: str = "keywords") -> None:
         self._build([(f"keyword {number}", text) for number, text in enumerate(keywords, 1)], source)
 
     def _build(self, entries: list[tuple[str, str]], source: str) -> None:
@@ -58,11 +72,13 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
-        """Read a vocabulary file: one keyword a line; lines that begin with `#`, anything from TAB `#` on, and blank
-        lines are ignored.
+        """Read a vocabulary file, which holds one keyword a line.
+
+        Lines that begin with `#`, anything from TAB `#` on, and blank lines are ignored.
 
         Raises:
-            DataError: missing or empty file, undecodable text, or duplicates (naming both lines).
+            DataError: the file is missing, empty or not UTF-8 text, or holds what `Vocabulary` refuses; names the
+                lines.
         """
         try:
             text = Path(path).read_text(encoding="utf-8-sig")
@@ -82,11 +98,11 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.keywords)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self.keywords)
 
     def indices(self, caption: str) -> list[int]:
-        """Sorted indices of the keywords that occur in `caption`."""
+        """The indices of the keywords that occur in `caption`, sorted."""
         tokens = words(caption)
         lookup = self._index.get
         found = {
@@ -97,9 +113,9 @@ class Vocabulary:
         }
         return sorted(found)
 
-    def matches(self, caption: str):
-        """Tensor, bool (K,): which keywords occur in `caption`."""
-        import torch  # here, so that reading keyword files costs no torch import
+    def matches(self, caption: str) -> "Tensor":
+        """Which keywords occur in `caption`, as bool (K,)."""
+        import torch
 
         row = torch.zeros(len(self), dtype=torch.bool)
         row[self.indices(caption)] = True

@@ -1,1 +1,8 @@
-"""Keywords out of captions: ranking of phrases, near-duplicates, and the keyword file. What `sclip keywords` does."""
+"""From captions to a keyword file, as `sclip keywords` makes it.
+
+`captions` reads the captions of shards, `phrases` and `embedding` rank phrases, `variants` finds near-duplicates,
+`extraction` chooses the keywords, and `keyword_file` writes them down:
+
+    with spooled(["shards/paired/000000.tar"]) as captions:
+        counted = extract(captions, ExtractionOptions(top=50))
+"""

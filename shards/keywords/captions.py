@@ -1,7 +1,12 @@
-"""The captions of paired shards as a stream of text."""
+"""The captions of paired shards, as a stream of text or in a temporary file that can be read several times."""
 
 import tarfile
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+from tqdm import tqdm
 
 from sclip_plugin.data import tar
 from sclip_plugin.data.samples import Skip, captions
@@ -9,8 +14,64 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import clean_caption
 
 
+class Captions(Protocol):
+    """Captions that can be read several times, in the same order each time: a list of texts, or a `CaptionSpool`."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+
+def progress(captions: Captions, stage: str) -> Iterator[str]:
+    """The captions one by one, with a progress bar that bears the name of the stage."""
+    return iter(tqdm(captions, desc=stage, unit="caption", disable=None))
+
+
+class CaptionSpool:
+    """Captions in a file, one a line, so that memory does not grow with their number.
+
+    Only one reader at a time: a new pass begins at the first caption and ends an earlier one.
+    """
+
+    def __init__(self, file: TextIO, count: int):
+        self._file, self._count = file, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        self._file.seek(0)
+        for line in self._file:
+            yield line.rstrip("\n")
+
+
+@contextmanager
+def spooled(urls: Sequence[str], source: str = "shards") -> Iterator[CaptionSpool]:
+    """The captions of shards in a temporary file, which is removed at the end.
+
+    Args:
+        urls: paths, URLs or pipes of the shards.
+        source: what error messages call the shards.
+
+    Raises:
+        DataError: a shard cannot be read to its end, or none of them holds a caption.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as file:
+        count = 0
+        for url in tqdm(urls, desc="reading captions", unit="shard", disable=None):
+            for caption in read_captions(url):
+                file.write(caption + "\n")
+                count += 1
+        if not count:
+            raise DataError(f"{source}: no captions in {len(urls)} shards (neither KEY.json nor KEY.txt)")
+        yield CaptionSpool(file, count)
+
+
 def read_captions(url: str) -> Iterator[str]:
-    """The captions of one shard, as training reads them; images are passed over.
+    """The captions of one shard as training reads them, each on one line; images are passed over.
+
+    Args:
+        url: path, URL or pipe.
 
     Raises:
         DataError: the shard cannot be read to its end.
@@ -22,12 +83,12 @@ def read_captions(url: str) -> Iterator[str]:
                 return tar.read(archive, member) if suffix in ("json", "txt") else b""
 
             for _, _, members in tar.samples(archive, content):
-                yield from _clean(members)
+                yield from _clean_captions(members)
     except tar.UNREADABLE as error:
         raise DataError(f"{url}: {error}") from None
 
 
-def _clean(members: dict[str, bytes]) -> list[str]:
+def _clean_captions(members: dict[str, bytes]) -> list[str]:
     try:
         return [text for caption in captions(members) if (text := clean_caption(caption))]
     except Skip:

@@ -1,82 +1,109 @@
-"""Ways to rank candidate keywords: each takes a stream of captions and gives phrases, best first.
+"""Ways to rank phrases: each function takes a stream of captions and gives the best phrases, best first.
 
-`words()` decides what is one and the same keyword: equal without case and punctuation. Legend: C captions.
+A phrase is a run of words in a caption. `words()` decides what is one and the same phrase: equal without case and
+punctuation. Legend: C captions.
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cached_property, partial
 from itertools import islice
-from pathlib import Path
+from typing import TypeAlias
 
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.keywords import words
+from sclip_plugin.shards.keywords.stop_words import stop_words
 from sclip_plugin.shards.threads import in_processes
 
+Phrase: TypeAlias = tuple[str, ...]  # the words of a phrase, as `words()` gives them
+
 CHUNK = 5000  # captions that YAKE sees as one document: about 2 s and little memory
-DEPTH = 10  # candidates taken from a chunk, as a multiple of those wanted
-MOST_COUNTED = 1_000_000  # phrases counted at a time; beyond, those seen once are forgotten
+DEPTH = 10  # phrases taken from a chunk, as a multiple of those wanted
+MOST_COUNTED = 1_000_000  # phrases counted at a time; when there are more, those seen once are dropped
 
 
 @dataclass(frozen=True)
-class Style:
-    """max_words: of a phrase. language: of YAKE's stop-words. stop: words, split as captions are, that no keyword
-    begins or ends with. workers: processes."""
+class PhraseOptions:
+    """Which phrases may become keywords. The defaults are ours; the paper names only YAKE.
 
-    max_words: int
-    language: str
-    stop: frozenset[str]
+    Attributes:
+        max_words: words of the longest phrase.
+        language: two-letter code of the stop-word list.
+        more_stop_words: further words with which no phrase begins or ends, split as captions are.
+        workers: processes that YAKE runs in; the result is the same for any number.
+
+    Raises:
+        ValueError: a number below 1, or a language without a stop-word list.
+    """
+
+    max_words: int = 2
+    language: str = "en"
+    more_stop_words: frozenset[str] = frozenset()
     workers: int = 1
 
+    def __post_init__(self) -> None:
+        for name in ("max_words", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        stop_words(self.language)
 
-def yake_keywords(captions: Iterable[str], wanted: int, style: Style) -> list[str]:
-    """YAKE (the paper's method) over chunks of captions.
+    @cached_property
+    def stop(self) -> frozenset[str]:
+        """All words with which no phrase begins or ends."""
+        return stop_words(self.language) | self.more_stop_words
 
-    YAKE's score is lower for better. A keyword's score is its mean over the chunks; a chunk that lacks it gives its
+
+def yake_phrases(captions: Iterable[str], wanted: int, options: PhraseOptions) -> list[str]:
+    """The phrases that YAKE (the paper's method) ranks best over chunks of captions.
+
+    YAKE's score is lower for better. A phrase's score is its mean over the chunks; a chunk that lacks it gives its
     worst score. With one chunk this is YAKE's own order. Its de-duplication by edit distance is off (it merges "park"
     with "parks", which are different whole words); spellings equal in `words()` are merged.
 
     Raises:
-        DataError: YAKE returns nothing for a chunk that has words (it hides its own errors so).
+        DataError: YAKE returns nothing for a chunk that has words, which is how it hides its own errors.
     """
-    gain: Counter = Counter()
-    surface: dict[tuple[str, ...], str] = {}
-    for ranked in in_processes(partial(_yake_chunk, DEPTH * wanted, style), _chunks(captions), style.workers):
-        _add_chunk(ranked, gain, surface)
-    order = sorted(gain, key=lambda key: (-gain[key], key))
-    return [surface[key] for key in order[:wanted]]
+    gain: dict[Phrase, float] = defaultdict(float)
+    spelling: dict[Phrase, str] = {}
+    rank_chunk = partial(_yake_chunk, DEPTH * wanted, options)
+    for ranked in in_processes(rank_chunk, _chunks(captions), options.workers):
+        _add_chunk(ranked, gain, spelling)
+    order = sorted(gain, key=lambda phrase: (-gain[phrase], phrase))
+    return [spelling[phrase] for phrase in order[:wanted]]
 
 
-def _yake_chunk(depth: int, style: Style, chunk: list[str]) -> list[tuple[str, float]]:
+def _yake_chunk(depth: int, options: PhraseOptions, chunk: list[str]) -> list[tuple[str, float]]:
+    """(text, score) of the `depth` best phrases of one chunk."""
     import yake
 
     extractor = yake.KeywordExtractor(
-        lan=style.language, n=style.max_words, dedup_lim=1.0, top=depth, stopwords=set(style.stop)
+        lan=options.language, n=options.max_words, dedup_lim=1.0, top=depth, stopwords=set(options.stop)
     )
     ranked = extractor.extract_keywords("\n".join(_sentence(caption) for caption in chunk))
-    if not ranked and frequent_phrases(chunk, 1, style):
+    if not ranked and frequent_phrases(chunk, 1, options):
         raise DataError(f"YAKE finds nothing in {len(chunk)} captions; try --method frequency")
     return ranked
 
 
-def _add_chunk(ranked: list[tuple[str, float]], gain: Counter, surface: dict) -> None:
+def _add_chunk(ranked: list[tuple[str, float]], gain: dict[Phrase, float], spelling: dict[Phrase, str]) -> None:
+    """Add to `gain` by how much each phrase is better than the chunk's worst."""
     worst = max((score for _, score in ranked), default=0.0)
-    best: dict[tuple[str, ...], float] = {}
+    best: dict[Phrase, float] = {}
     for text, score in ranked:
-        key = words(text)
-        if key and not all(word.isdigit() for word in key):
-            surface.setdefault(key, _spelling(text, key))
-            best[key] = min(score, best.get(key, score))
-    for key, score in best.items():
-        gain[key] += worst - score
+        phrase = words(text)
+        if phrase and not all(word.isdigit() for word in phrase):
+            spelling.setdefault(phrase, _spelling(text, phrase))
+            best[phrase] = min(score, best.get(phrase, score))
+    for phrase, score in best.items():
+        gain[phrase] += worst - score
 
 
-def _spelling(text: str, key: tuple[str, ...]) -> str:
-    """How a keyword is written in the file: as found, unless the file format would misread it."""
+def _spelling(text: str, phrase: Phrase) -> str:
+    """How a phrase is written in the keyword file: as found, unless the file format would misread it."""
     text = " ".join(text.lower().split())
-    return text if not text.startswith("#") and words(text) == key else " ".join(key)
+    return text if not text.startswith("#") and words(text) == phrase else " ".join(phrase)
 
 
 def _chunks(captions: Iterable[str]) -> Iterator[list[str]]:
@@ -86,50 +113,50 @@ def _chunks(captions: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _sentence(caption: str) -> str:
-    """Phrases must not run from one caption into the next."""
+    """The caption with a full stop, so that no phrase runs from it into the next one."""
     return caption if caption.endswith((".", "!", "?")) else caption + "."
 
 
-def frequent_phrases(captions: Iterable[str], wanted: int, style: Style) -> list[str]:
+def frequent_phrases(captions: Iterable[str], wanted: int, options: PhraseOptions) -> list[str]:
     """The phrases in most captions; none begins or ends with a stop-word, a number or a single letter."""
-    counts = _count(_phrases(words(caption), style) for caption in captions)
-    return _best(counts, wanted)
+    return _best(_count(set(_phrases_of(words(caption), options)) for caption in captions), wanted)
 
 
-def tfidf_phrases(captions: Iterable[str], wanted: int, style: Style) -> list[str]:
+def tfidf_phrases(captions: Iterable[str], wanted: int, options: PhraseOptions) -> list[str]:
     """Phrases by the sum over captions of tf·idf, with idf = ln((1 + C) / (1 + captions with it)) + 1 (as scikit-learn
-    smooths it): words that nearly every caption holds fall behind those that tell captions apart."""
-    total, occurrences = 0, Counter()
+    smooths it): phrases that nearly every caption holds fall behind those that tell captions apart."""
+    total = 0
+    occurrences: Counter[Phrase] = Counter()
 
-    def counted() -> Iterator[set]:
+    def counted() -> Iterator[set[Phrase]]:
         nonlocal total
         for caption in captions:
             total += 1
-            found = _runs(words(caption), style)
+            found = _phrases_of(words(caption), options)
             occurrences.update(found)
             if len(occurrences) > 2 * MOST_COUNTED:
-                _forget_rare(occurrences)
+                _drop_rare(occurrences)
             yield set(found)
 
     held = _count(counted())
-    score = {key: occurrences[key] * (math.log((1 + total) / (1 + number)) + 1) for key, number in held.items()}
+    score = {one: occurrences[one] * (math.log((1 + total) / (1 + number)) + 1) for one, number in held.items()}
     return _best(score, wanted)
 
 
-def noun_phrases(captions: Iterable[str], wanted: int, style: Style) -> list[str]:
+def noun_phrases(captions: Iterable[str], wanted: int, options: PhraseOptions) -> list[str]:
     """The noun phrases (adjectives and nouns that end in a noun) in most captions, tagged by HanTa.
 
     Raises:
         UsageError: HanTa is not installed, or knows no such language.
     """
-    tag = _tagger(style.language)
+    tag = _tagger(options.language)
 
-    def found(caption: str) -> set[tuple[str, ...]]:
+    def found(caption: str) -> set[Phrase]:
         tokens = words(caption)
         kinds = tag(tokens)
         return {
             tokens[first : first + length]
-            for first, length in _spans(tokens, style)
+            for first, length in _spans(tokens, options)
             if set(kinds[first : first + length]) <= {"noun", "adjective"} and kinds[first + length - 1] == "noun"
         }
 
@@ -141,6 +168,7 @@ _NOUNS, _ADJECTIVES = ("NN", "NP0", "N(", "NE"), ("AJ", "ADJ")  # beginnings of 
 
 
 def _tagger(language: str) -> Callable[[tuple[str, ...]], list[str]]:
+    """A function from tokens to "noun", "adjective" or "" for each."""
     try:
         from HanTa.HanoverTagger import HanoverTagger
     except ImportError:
@@ -156,65 +184,44 @@ def _tagger(language: str) -> Callable[[tuple[str, ...]], list[str]]:
     return tag
 
 
-def _spans(tokens: tuple[str, ...], style: Style) -> Iterator[tuple[int, int]]:
-    """(first, length) of the phrases that may be keywords."""
-    says = [len(token) > 1 and not token.isdigit() and token not in style.stop for token in tokens]
-    for length in range(1, style.max_words + 1):
+def _spans(tokens: tuple[str, ...], options: PhraseOptions) -> Iterator[tuple[int, int]]:
+    """(first, length) of the phrases that may become keywords."""
+    stop = options.stop
+    says = [len(token) > 1 and not token.isdigit() and token not in stop for token in tokens]
+    for length in range(1, options.max_words + 1):
         for first in range(len(tokens) - length + 1):
             if says[first] and says[first + length - 1]:
                 yield first, length
 
 
-def _runs(tokens: tuple[str, ...], style: Style) -> list[tuple[str, ...]]:
-    return [tokens[first : first + length] for first, length in _spans(tokens, style)]
+def _phrases_of(tokens: tuple[str, ...], options: PhraseOptions) -> list[Phrase]:
+    """The phrases that may become keywords; one that occurs twice comes twice."""
+    return [tokens[first : first + length] for first, length in _spans(tokens, options)]
 
 
-def _phrases(tokens: tuple[str, ...], style: Style) -> set[tuple[str, ...]]:
-    return set(_runs(tokens, style))
-
-
-def _count(sets: Iterable[set]) -> Counter:
-    """How many sets hold each phrase; in bounded memory, so that what is rare may be missing."""
-    counts: Counter = Counter()
+def _count(sets: Iterable[set[Phrase]]) -> Counter[Phrase]:
+    """How many sets hold each phrase. Memory is bounded, so that rare phrases may be missing."""
+    counts: Counter[Phrase] = Counter()
     for one in sets:
         counts.update(one)
         if len(counts) > MOST_COUNTED:
-            _forget_rare(counts)
+            _drop_rare(counts)
     return counts
 
 
-def _forget_rare(counts: Counter) -> None:
-    for key in [key for key, count in counts.items() if count == 1]:
-        del counts[key]
+def _drop_rare(counts: Counter[Phrase]) -> None:
+    """Remove the phrases that were seen once."""
+    for phrase in [phrase for phrase, count in counts.items() if count == 1]:
+        del counts[phrase]
 
 
-def _best(score: dict, wanted: int) -> list[str]:
-    order = sorted(score, key=lambda key: (-score[key], key))
-    return [" ".join(key) for key in order[:wanted]]
+def _best(score: Mapping[Phrase, float], wanted: int) -> list[str]:
+    order = sorted(score, key=lambda phrase: (-score[phrase], phrase))
+    return [" ".join(phrase) for phrase in order[:wanted]]
 
 
-def _stop_folder() -> Path:
-    import yake
-
-    return Path(yake.__file__).parent / "core" / "StopwordsList"
-
-
-@cache
-def languages() -> tuple[str, ...]:
-    """Codes of the stop-word lists that YAKE ships."""
-    names = (path.stem.removeprefix("stopwords_") for path in _stop_folder().glob("stopwords_*.txt"))
-    return tuple(sorted(name for name in names if len(name) == 2))
-
-
-@cache
-def stop_words(language: str) -> frozenset[str]:
-    """YAKE's stop-words of a language, split as captions are."""
-    text = (_stop_folder() / f"stopwords_{language}.txt").read_text(encoding="utf-8", errors="replace")
-    return frozenset(word for line in text.splitlines() for word in words(line))
-
-
-METHODS = {
-    "yake": yake_keywords,
+METHODS: dict[str, Callable[[Iterable[str], int, PhraseOptions], list[str]]] = {
+    "yake": yake_phrases,
     "frequency": frequent_phrases,
     "tfidf": tfidf_phrases,
     "nouns": noun_phrases,

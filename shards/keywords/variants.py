@@ -1,4 +1,6 @@
-"""Near-duplicates among keywords: "tree" and "trees" would share what one of them should have."""
+"""Near-duplicates among keywords: "tree" and "trees" would share the images that one of them should have."""
+
+from collections.abc import Iterable, Mapping, Sequence
 
 from sclip_plugin.keywords import words
 
@@ -18,11 +20,27 @@ def _singular(word: str) -> str:
     return word
 
 
-def merge_variants(ranked: list[str], frequency: dict[str, int], language: str) -> list[str]:
-    """The keywords in order, of near-duplicates only the one in most captions, where the best of them stood."""
+def merge_variants(ranked: Iterable[str], frequency: Mapping[str, int], language: str) -> list[str]:
+    """The keywords in order; of near-duplicates the one in most captions, at the place of the best ranked of them.
+
+    Args:
+        ranked: keywords, best first.
+        frequency: {keyword: captions that hold it}.
+        language: two-letter code; plurals are recognised in English only.
+    """
     best: dict[tuple[str, ...], str] = {}
     for word in ranked:
         key = fold(word, language)
         if key not in best or frequency[word] > frequency[best[key]]:
             best[key] = word
     return list(best.values())
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Class names as keywords, each once.
+
+    Of names that are equal without case and punctuation the first spelling stands at the place of the last one. Names
+    without a letter or digit are left out.
+    """
+    once = {words(name): name.strip() for name in reversed(names) if words(name)}
+    return list(reversed(once.values()))

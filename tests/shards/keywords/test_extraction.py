@@ -6,25 +6,25 @@ import json
 import pytest
 
 from sclip_plugin.cli import main
-from sclip_plugin.commands.keywords import read_captions
+from sclip_plugin.errors import DataError
 from sclip_plugin.keywords import Vocabulary
-from sclip_plugin.shards.keywords import phrases as candidates
+from sclip_plugin.shards.keywords import phrases
+from sclip_plugin.shards.keywords.captions import read_captions
+from sclip_plugin.shards.keywords.extraction import ExtractionOptions, count, extract
 from sclip_plugin.shards.keywords.phrases import (
     METHODS,
-    Style,
+    PhraseOptions,
     frequent_phrases,
     noun_phrases,
-    stop_words,
     tfidf_phrases,
-    yake_keywords,
+    yake_phrases,
 )
+from sclip_plugin.shards.keywords.stop_words import stop_words
 from sclip_plugin.shards.keywords.variants import merge_variants
 from tests.helpers.shards import write_tar
 
 PLACES = ("airport runway", "parking lot", "dense forest", "river bank", "football field", "storage tanks")
-
-
-STYLE = Style(2, "en", stop_words("en"))
+OPTIONS = PhraseOptions()
 
 
 def captions(count: int) -> list[str]:
@@ -92,12 +92,12 @@ def test_one_chunk_keeps_yakes_order():
 
     text = captions(50)
     theirs = yake.KeywordExtractor(lan="en", n=2, dedup_lim=1.0, top=100).extract_keywords("\n".join(text))
-    assert yake_keywords(text, 10, STYLE) == [word.lower() for word, _ in theirs[:10]]
+    assert yake_phrases(text, 10, OPTIONS) == [word.lower() for word, _ in theirs[:10]]
 
 
 def test_chunks_are_merged_and_spellings_too(monkeypatch):
-    monkeypatch.setattr(candidates, "CHUNK", 20)
-    found = yake_keywords(captions(60) + ["T-shirt folded.", "t shirt folded"] * 10, 30, STYLE)
+    monkeypatch.setattr(phrases, "CHUNK", 20)
+    found = yake_phrases(captions(60) + ["T-shirt folded.", "t shirt folded"] * 10, 30, OPTIONS)
     Vocabulary(found)  # refuses duplicates
     assert len(found) == 30
     assert set(PLACES) & set(found)
@@ -113,13 +113,13 @@ def test_yakes_silent_failure_is_an_error(tmp_path, monkeypatch, capsys):
 
 def test_frequent_phrases():
     texts = ["the parking lot of a church", "Parking lot, 2 cars", "a church"]
-    assert frequent_phrases(texts, 4, STYLE) == ["church", "lot", "parking", "parking lot"]
+    assert frequent_phrases(texts, 4, OPTIONS) == ["church", "lot", "parking", "parking lot"]
     assert "the" in stop_words("en")
 
 
-def test_frequent_phrases_forgets_rare_ones(monkeypatch):
-    monkeypatch.setattr(candidates, "MOST_COUNTED", 10)
-    assert frequent_phrases([f"unique{n} forest" for n in range(50)], 1, STYLE) == ["forest"]
+def test_frequent_phrases_drops_rare_ones(monkeypatch):
+    monkeypatch.setattr(phrases, "MOST_COUNTED", 10)
+    assert frequent_phrases([f"unique{n} forest" for n in range(50)], 1, OPTIONS) == ["forest"]
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,10 @@ def test_frequent_phrases_forgets_rare_ones(monkeypatch):
         (("--method", "classes", "--recipe", "nothing"), 2, "no recipe 'nothing'; there are: aid, "),
         (("--method", "classes", "--classes", "gone.txt"), 1, "--classes gone.txt: No such file"),
         (("--method", "classes", "--recipe", "aid", "--top", 5), 2, "--top has no effect on --method classes"),
+        (("--method", "classes", "--recipe", "aid", "--top", 0), 2, "--top has no effect on --method classes"),
         (("--stop-words", "gone.txt"), 1, "--stop-words gone.txt: No such file"),
         (("--min-count", 0), 2, "--min-count must be at least 1"),
-        (("--min-count", 100), 1, "no candidate keyword occurs in 100 captions"),
+        (("--min-count", 100), 1, "none of the phrases found occurs in 100 captions as whole words"),
     ],
 )
 def test_wrong_usage(tmp_path, capsys, flags, status, message):
@@ -172,12 +173,12 @@ def test_processes_change_nothing(monkeypatch, tmp_path):
 
 def test_methods_differ_where_they_should():
     texts = [f"satellite view of {place} quickly seen" for place in PLACES * 4] + ["satellite view"] * 40
-    frequent, weighed = frequent_phrases(texts, 30, STYLE), tfidf_phrases(texts, 30, STYLE)
+    frequent, weighed = frequent_phrases(texts, 30, OPTIONS), tfidf_phrases(texts, 30, OPTIONS)
     assert frequent[0] == "satellite"
     assert frequent.index("satellite") < frequent.index("runway")
     score = {word: place for place, word in enumerate(weighed)}
     assert score["dense forest"] < len(PLACES) * 4
-    nouns = noun_phrases(texts, 30, STYLE)
+    nouns = noun_phrases(texts, 30, OPTIONS)
     assert "dense forest" in nouns
     assert not {"quickly", "seen", "dense"} & set(nouns)
     assert {"quickly", "seen", "dense"} & set(frequent)
@@ -195,7 +196,7 @@ def test_tfidf_is_scikit_learns_formula():
         "tree river": math.log(4 / 2) + 1,
         "tree bridge": math.log(4 / 2) + 1,
     }
-    assert tfidf_phrases(texts, 9, STYLE) == sorted(weight, key=lambda word: (-weight[word], word.split()))
+    assert tfidf_phrases(texts, 9, OPTIONS) == sorted(weight, key=lambda word: (-weight[word], word.split()))
 
 
 def test_near_duplicates_are_merged_into_the_more_frequent(tmp_path, capsys):
@@ -265,7 +266,41 @@ def test_embedding_asks_the_text_tower(tmp_path, tiny_model, capsys, monkeypatch
         },
         path,
     )
-    monkeypatch.setattr("sclip_plugin.commands.keywords.ENCODED", 20)
+    monkeypatch.setattr("sclip_plugin.shards.keywords.embedding.MOST_ENCODED", 20)
     assert run(folder, tmp_path / "b.txt", *flags) == 0
     assert "20 of 90 captions are encoded" in capsys.readouterr().out
     assert list(Vocabulary.load(tmp_path / "a.txt")) != list(Vocabulary.load(tmp_path / "b.txt"))
+
+
+def test_extraction_from_python_needs_no_command_line():
+    texts = ["a green tree"] * 3 + ["trees by the river"] * 2 + ["an empty street"]
+    counted = extract(texts, ExtractionOptions("frequency", top=4, min_count=2, phrases=PhraseOptions(max_words=1)))
+    assert counted.keywords == ("green", "tree", "river")
+    assert counted.frequency == {"green": 3, "tree": 3, "river": 2}
+    assert counted.left_out == ("trees",)
+    assert counted.histogram.tolist() == [1, 2, 3, 0]
+    assert counted.captions == 6
+    assert counted.coverage == pytest.approx(5 / 6)
+    assert counted.per_caption == pytest.approx(8 / 6)
+    named = count(["river", "meadow"], texts)
+    assert named.frequency == {"river": 2, "meadow": 0}
+    assert named.histogram.tolist() == [4, 2, 0]
+    with pytest.raises(DataError, match="mine: --method frequency finds no keyword in 1 captions"):
+        extract(["the"], ExtractionOptions("frequency"), "mine")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PhraseOptions(max_words=0), "max_words must be at least 1, got 0"),
+        (lambda: PhraseOptions(workers=0), "workers must be at least 1, got 0"),
+        (lambda: PhraseOptions(language="xx"), "language must be one of .*, got 'xx'"),
+        (lambda: ExtractionOptions(top=0), "top must be at least 1, got 0"),
+        (lambda: ExtractionOptions(min_count=0), "min_count must be at least 1, got 0"),
+        (lambda: ExtractionOptions("best"), "method must be one of yake, .*, embedding, got 'best'"),
+        (lambda: ExtractionOptions("embedding"), "'embedding' needs a text_tower"),
+    ],
+)
+def test_impossible_options_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
