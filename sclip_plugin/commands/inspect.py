@@ -11,7 +11,7 @@ Each image stands beside its heaviest pseudo-captions and its keywords, with the
 from pathlib import Path
 
 from sclip_plugin.errors import UsageError
-from sclip_plugin.loss import partial_labels, pseudo_labels
+from sclip_plugin.loss.settings import KEYWORD_TARGETS, PSEUDO_LABELS, LossSettings
 
 
 def add_arguments(parser) -> None:
@@ -25,10 +25,10 @@ def add_arguments(parser) -> None:
     parser.add_argument("--images", type=int, default=8, metavar="N", help="images to show (default 8)")
     parser.add_argument("--pairs", type=int, default=64, metavar="B", help="pairs, as a batch has (default 64)")
     parser.add_argument("--unpaired", type=int, metavar="U", help="unpaired images in the plan (default: --pairs)")
-    parser.add_argument("--sclip-pseudo-label", choices=pseudo_labels.CHOICES, default="ot-image", metavar="RULE")
+    parser.add_argument("--sclip-pseudo-label", choices=PSEUDO_LABELS, default="ot-image", metavar="RULE")
     parser.add_argument("--sclip-sinkhorn-iterations", type=int, default=10, metavar="N")
     parser.add_argument("--sclip-epsilon", type=float, metavar="E")
-    parser.add_argument("--sclip-keyword-targets", choices=partial_labels.CHOICES, default="similarity")
+    parser.add_argument("--sclip-keyword-targets", choices=KEYWORD_TARGETS, default="similarity")
     parser.add_argument("--keyword-template", default="{}", metavar="TEXT")
     parser.add_argument("--device", help="default: cuda where there is one, else cpu")
 
@@ -41,7 +41,7 @@ def run(args) -> int:
     from sclip_plugin.data.shard_list import expand
     from sclip_plugin.evaluation.features import Encoder
     from sclip_plugin.evaluation.models import check_model, load_model
-    from sclip_plugin.inspection.labels import Rule, label_images
+    from sclip_plugin.inspection.labels import label_images
     from sclip_plugin.inspection.pictures import read_pictures
     from sclip_plugin.keywords import Vocabulary
 
@@ -51,12 +51,19 @@ def run(args) -> int:
     unpaired = read_pictures(expand(args.unpaired_data, "--unpaired-data"), args.unpaired or args.pairs, paired=False)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model, preprocess, tokenizer = load_model(args.model, args.pretrained, device, "fp32")
-    rule = Rule.of(args)
-    encoder = Encoder(model, tokenizer, device)
-    cards, figures = label_images(encoder, preprocess, pairs, unpaired, vocabulary, rule, args.images)
+    labelled, figures = label_images(
+        Encoder(model, tokenizer, device),
+        preprocess,
+        pairs,
+        unpaired,
+        settings=_settings(args),
+        vocabulary=vocabulary,
+        keyword_template=args.keyword_template,
+        shown=args.images,
+    )
     sizes = f"{len(pairs)} pairs, {len(unpaired)} unpaired images"
     title = f"{args.pretrained or args.model}: {args.sclip_pseudo_label}, {sizes}"
-    _write(args.out, cards, title, figures)
+    _write(args.out, labelled, title, figures)
     return 0
 
 
@@ -74,17 +81,27 @@ def _check(args) -> None:
         raise UsageError(f"--keyword-template must hold {{}} once, got {args.keyword_template!r}")
 
 
-def _write(out: Path, cards, title: str, figures: dict[str, float]) -> None:
+def _settings(args) -> LossSettings:
+    uses_transport = args.sclip_pseudo_label.startswith("ot-")
+    return LossSettings(
+        pseudo_label=args.sclip_pseudo_label,
+        sinkhorn_iterations=args.sclip_sinkhorn_iterations,
+        epsilon=args.sclip_epsilon if uses_transport else None,
+        keyword_targets=args.sclip_keyword_targets,
+    )
+
+
+def _write(out: Path, labelled, title: str, figures: dict[str, float]) -> None:
     from sclip_plugin.atomic import write_atomic
     from sclip_plugin.inspection import panel
 
     if out.suffix.lower() == ".html":
-        write_atomic(out, panel.page(cards, title, figures))
+        write_atomic(out, panel.page(labelled, title, figures))
     else:
         import io
 
         buffer = io.BytesIO()
-        panel.draw(cards, title, figures).savefig(buffer, format="png", dpi=100)
+        panel.draw(labelled, title, figures).savefig(buffer, format="png", dpi=100)
         write_atomic(out, buffer.getvalue())
     for line in panel.sentences(figures):
         print(line)

@@ -9,10 +9,8 @@ from torch import nn
 from sclip_plugin.evaluation.models import Preprocess, Tokenizer
 from sclip_plugin.evaluation.names import CLASSIFICATION, RETRIEVAL
 from sclip_plugin.evaluation.retrieval import evaluate_retrieval
-from sclip_plugin.evaluation.sets import is_retrieval_set, open_set
+from sclip_plugin.evaluation.sets import open_set
 from sclip_plugin.evaluation.zeroshot import evaluate_zeroshot
-
-__all__ = ["EvaluationSets", "is_retrieval_set"]
 
 
 class _Options(TypedDict):

@@ -1,26 +1,35 @@
 """The pseudo-captions and keywords that a model gives to unpaired images, as training would with the same pairs.
 
-Legend: B pairs, U unpaired images, K keywords, D width.
+Legend: B pairs, U unpaired images, K keywords, D width, N pictures.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from sclip_plugin.diagnostics.measures import keyword_measures, label_measures
+from sclip_plugin.diagnostics.measures import entropy, keyword_measures, label_measures
 from sclip_plugin.evaluation.features import Encoder, evaluating
+from sclip_plugin.evaluation.models import Preprocess
 from sclip_plugin.inspection.pictures import Picture
+from sclip_plugin.keywords import Vocabulary
 from sclip_plugin.loss import partial_labels, pseudo_labels
+from sclip_plugin.loss.settings import LossSettings
 
-SHOWN = 3  # captions and keywords of a card
+SHOWN = 3  # captions, and keywords, that are kept of an image
 
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """An unpaired image with its heaviest pseudo-captions and keywords, and how many captions it draws from.
+    """An unpaired image with its heaviest pseudo-captions and keywords.
 
-    keywords: None without a keyword level, empty where the image has no candidate.
+    Attributes:
+        picture: the image.
+        captions: (caption, weight), the heaviest first.
+        keywords: (keyword, weight), the heaviest first; empty where the image has no candidate keyword, None without a
+            keyword level.
+        effective_captions: how many captions the image draws from: the exponential of the weights' entropy.
     """
 
     picture: Picture
@@ -29,88 +38,95 @@ class LabelledImage:
     effective_captions: float
 
 
-@dataclass(frozen=True)
-class Rule:
-    """How a run makes its labels; defaults are training's."""
-
-    pseudo_label: str = "ot-image"
-    iterations: int = 10
-    epsilon: float | None = None
-    keyword_targets: str = "similarity"
-    keyword_template: str = "{}"
-
-    @classmethod
-    def of(cls, args) -> "Rule":
-        """The rule that training's flags say."""
-        return cls(
-            args.sclip_pseudo_label,
-            args.sclip_sinkhorn_iterations,
-            args.sclip_epsilon,
-            args.sclip_keyword_targets,
-            args.keyword_template,
-        )
-
-
 def label_images(
     encoder: Encoder,
-    preprocess,
+    preprocess: Preprocess,
     pairs: list[Picture],
     unpaired: list[Picture],
-    vocabulary=None,
-    rule: Rule | None = None,
+    *,
+    settings: LossSettings | None = None,
+    vocabulary: Vocabulary | None = None,
+    keyword_template: str = "{}",
     shown: int = 6,
     batch_size: int = 64,
 ) -> tuple[list[LabelledImage], dict[str, float]]:
-    """Cards of `shown` evenly spaced unpaired images, and the figures of `diagnostics.measures` over all of them.
+    """Label unpaired images; the pseudo-captions are shared out between all the pairs and all the images given.
 
-    The plan is solved between all the pairs and all the unpaired images given; a pair's first caption stands for it.
-    The model is in eval mode meanwhile.
+    A pair's first caption stands for it. The model is in eval mode meanwhile.
+
+    Args:
+        encoder: the model.
+        preprocess: PIL image → (3, H, W).
+        pairs: B pictures with captions.
+        unpaired: U pictures.
+        settings: the rules of the labels, and their numbers; default: the loss's defaults.
+        vocabulary: the keywords; None: no keyword level.
+        keyword_template: the prompt around each keyword, with `{}` for the keyword.
+        shown: labelled images that are returned, evenly spaced over the unpaired images.
+        batch_size: pictures, and texts, in a forward pass.
+
+    Returns:
+        The labelled images, and the figures of `diagnostics.measures` over all U images.
     """
-    rule = rule or Rule()
+    settings = settings or LossSettings()
     captions = [pair.captions[0] for pair in pairs]
+    targets = None
     with evaluating(encoder.model), torch.inference_mode():
         queries = encode_pictures(encoder, preprocess, unpaired, batch_size)
-        if rule.pseudo_label.endswith("-text"):
-            support = _texts(encoder, captions, batch_size)
-        else:
+        if settings.supports_images:
             support = encode_pictures(encoder, preprocess, pairs, batch_size)
-        scale = encoder.model.logit_scale.detach().float().exp()
-        options = {"epsilon": rule.epsilon, "iterations": rule.iterations}
-        plan = pseudo_labels.pseudo_labels(rule.pseudo_label, queries, support, scale, **options)
+        else:
+            support = encoder.texts_in_batches(captions, batch_size)
+        plan = _plan(settings, queries, support, encoder.scale())
         figures = label_measures(plan)
-        targets = None
         if vocabulary is not None:
-            keywords = _texts(encoder, [rule.keyword_template.replace("{}", word) for word in vocabulary], batch_size)
-            candidates = torch.stack([vocabulary.matches(text) for text in captions]).to(plan.device)
-            sets = partial_labels.candidate_sets(plan, candidates)
-            targets = partial_labels.keyword_targets(rule.keyword_targets, queries @ keywords.T, scale, sets)
-            figures |= keyword_measures(plan, candidates, queries, keywords, scale)
+            prompts = [keyword_template.replace("{}", keyword) for keyword in vocabulary]
+            keywords = encoder.texts_in_batches(prompts, batch_size)
+            candidates = torch.stack([vocabulary.matches(caption) for caption in captions]).to(plan.device)
+            figures |= keyword_measures(plan, candidates, queries, keywords, encoder.scale())
+            targets = _targets(settings, plan, candidates, queries @ keywords.T, encoder.scale())
     figures.pop("commonest_index", None)
-    drawn = torch.special.entr(plan).sum(dim=1).exp()
     rows = torch.linspace(0, len(unpaired) - 1, min(shown, len(unpaired))).round().long().tolist()
-    words = list(vocabulary or ())
-    cards = [
-        LabelledImage(
-            unpaired[row],
-            _heaviest(plan[row], captions),
-            None if targets is None else _heaviest(targets[row], words),
-            drawn[row].item(),
-        )
-        for row in rows
-    ]
-    return cards, {name: value.item() for name, value in figures.items()}
+    labelled = [_labelled(unpaired, row, plan, captions, targets, list(vocabulary or ())) for row in rows]
+    return labelled, {name: value.item() for name, value in figures.items()}
 
 
-def encode_pictures(encoder: Encoder, preprocess, pictures: list[Picture], batch_size: int) -> Tensor:
-    """(N, D): features of N pictures."""
-    batches = [pictures[i : i + batch_size] for i in range(0, len(pictures), batch_size)]
-    return torch.cat([encoder.images(torch.stack([preprocess(one.open()) for one in batch])) for batch in batches])
+def _plan(settings: LossSettings, queries: Tensor, support: Tensor, scale: Tensor) -> Tensor:
+    """P (U, B) from features (U, D) and (B, D)."""
+    return pseudo_labels.pseudo_labels(
+        settings.pseudo_label,
+        queries,
+        support,
+        scale,
+        epsilon=settings.epsilon,
+        iterations=settings.sinkhorn_iterations,
+    )
 
 
-def _texts(encoder: Encoder, texts: list[str], batch_size: int) -> Tensor:
-    return torch.cat([encoder.texts(texts[i : i + batch_size]) for i in range(0, len(texts), batch_size)])
+def _targets(settings: LossSettings, plan: Tensor, candidates: Tensor, cosine: Tensor, scale: Tensor) -> Tensor:
+    """R (U, K): weights over the candidate keywords of each image."""
+    sets = partial_labels.candidate_sets(plan, candidates)
+    return partial_labels.keyword_targets(settings.keyword_targets, cosine, scale, sets)
 
 
-def _heaviest(weights: Tensor, names: list[str]) -> list[tuple[str, float]]:
+def _labelled(
+    unpaired: list[Picture], row: int, plan: Tensor, captions: list[str], targets: Tensor | None, keywords: list[str]
+) -> LabelledImage:
+    return LabelledImage(
+        picture=unpaired[row],
+        captions=_heaviest(plan[row], captions),
+        keywords=None if targets is None else _heaviest(targets[row], keywords),
+        effective_captions=entropy(plan[row]).exp().item(),
+    )
+
+
+def _heaviest(weights: Tensor, names: Sequence[str]) -> list[tuple[str, float]]:
+    """The names with the largest weights above 0, the heaviest first."""
     found = weights.topk(min(SHOWN, len(names)))
-    return [(names[j], w) for w, j in zip(found.values.tolist(), found.indices.tolist()) if w > 0]
+    return [(names[j], weight) for weight, j in zip(found.values.tolist(), found.indices.tolist()) if weight > 0]
+
+
+def encode_pictures(encoder: Encoder, preprocess: Preprocess, pictures: list[Picture], batch_size: int) -> Tensor:
+    """(N, D): features of N pictures, N ≥ 1."""
+    batches = [pictures[first : first + batch_size] for first in range(0, len(pictures), batch_size)]
+    return torch.cat([encoder.images(torch.stack([preprocess(one.open()) for one in batch])) for batch in batches])

@@ -1,10 +1,11 @@
-"""Cards drawn: a picture for TensorBoard and files, and a page."""
+"""Labelled images drawn: as a picture for TensorBoard and files, and as a page of HTML."""
 
 import base64
 import html
 import io
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -12,10 +13,11 @@ from matplotlib.patches import Rectangle
 from sclip_plugin.inspection.labels import LabelledImage
 
 COLUMNS = 2
-CARD = (5.2, 1.75)  # inches
+CELL = (5.2, 1.75)  # inches that an image takes with its bars
+HEADER = 0.85  # inches of the title and the figures
 CAPTION, KEYWORD = "#e9b7a6", "#bcd8d2"
-LONGEST = 46  # letters of a caption
-UNITS = (  # how a figure is named and shown
+LONGEST = 46  # letters of a caption that are shown
+UNITS = (  # how each figure is named and shown, in this order
     ("effective_captions", "captions an image draws from: {:.1f}"),
     ("captions_used", "captions in use: {:.0%}"),
     ("marginal_error", "marginal error: {:.2g}"),
@@ -32,7 +34,11 @@ body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1100px; ma
 
 
 def sentences(figures: dict[str, float]) -> list[str]:
-    """The figures, each in words."""
+    """What the figures say, a phrase for each that the panel shows.
+
+    Args:
+        figures: from `label_images`.
+    """
     return [words.format(figures[name]) for name, words in UNITS if name in figures]
 
 
@@ -40,77 +46,81 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def draw(cards: list[LabelledImage], title: str, figures: dict[str, float]) -> Figure:
-    """A card is an image and, beside it, bars: its pseudo-captions and below them its keywords."""
-    rows = -(-len(cards) // COLUMNS)
-    figure = Figure(figsize=(CARD[0] * COLUMNS, CARD[1] * rows + 0.85))
-    FigureCanvasAgg(figure)
-    height = figure.get_figheight()
+def draw(labelled: list[LabelledImage], title: str, figures: dict[str, float]) -> Figure:
+    """A picture of the images, each beside bars that stand for its pseudo-captions and, below them, its keywords."""
+    rows = -(-len(labelled) // COLUMNS)
+    width, height = CELL[0] * COLUMNS, CELL[1] * rows + HEADER
+    figure = Figure(figsize=(width, height))
     figure.text(0.015, 1 - 0.1 / height, _plain(title), fontsize=12, va="top")
     said = sentences(figures)
     for line, part in enumerate((said[:3], said[3:])):
         figure.text(0.015, 1 - (0.36 + 0.2 * line) / height, "    ".join(part), fontsize=8.5, va="top", color="#555")
-    for number, card in enumerate(cards):
+    for number, image in enumerate(labelled):
         row, column = divmod(number, COLUMNS)
-        bottom = (height - 0.85 - CARD[1] * (row + 1)) / height
-        left, size = column / COLUMNS, (CARD[1] - 0.2) / height
-        axes = figure.add_axes((left + 0.012, bottom + 0.05 / height, 1.45 / figure.get_figwidth(), size))
-        axes.imshow(card.picture.open())
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[:].set_color("#ddd")
-        width = (CARD[0] - 1.75) / figure.get_figwidth()
-        _bars(figure.add_axes((left + 1.68 / figure.get_figwidth(), bottom, width, (CARD[1] - 0.13) / height)), card)
+        left, bottom = column / COLUMNS, (height - HEADER - CELL[1] * (row + 1)) / height
+        place = (left + 0.012, bottom + 0.05 / height, 1.45 / width, (CELL[1] - 0.2) / height)
+        _thumbnail(figure.add_axes(place), image)
+        place = (left + 1.68 / width, bottom, (CELL[0] - 1.75) / width, (CELL[1] - 0.13) / height)
+        _bars(figure.add_axes(place), image)
     return figure
 
 
+def _thumbnail(axes: Axes, image: LabelledImage) -> None:
+    axes.imshow(image.picture.open())
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_color("#ddd")
+
+
 def _plain(text: str) -> str:
-    """matplotlib reads $…$ as mathematics."""
+    """The text with its dollar signs escaped, because matplotlib reads $…$ as mathematics."""
     return text.replace("$", r"\$")
 
 
-def _bars(axes, card: LabelledImage) -> None:
+def _bars(axes: Axes, image: LabelledImage) -> None:
     axes.set_axis_off()
     axes.set_xlim(0, 1)
     axes.set_ylim(7.3, 0)
-    lines = [(*one, CAPTION) for one in card.captions] or [("no pseudo-caption", 0.0, CAPTION)]
-    gap = [None]
-    for place, line in enumerate([*lines, *gap, *((*one, KEYWORD) for one in card.keywords or ())]):
-        if line is None:
-            continue
-        text, weight, colour = line
-        axes.add_patch(Rectangle((0, place + 0.12), max(weight, 0.004), 0.8, color=colour, linewidth=0))
-        axes.text(0.01, place + 0.55, f"{weight:.0%}  {_plain(_short(text))}", va="center", fontsize=8.5)
-    if card.keywords == []:
-        axes.text(0.01, len(lines) + 1.55, "no candidate keyword", va="center", fontsize=8.5, color="#888")
+    captions = image.captions or [("no pseudo-caption", 0.0)]
+    for place, (text, weight) in enumerate(captions):
+        _bar(axes, place, text, weight, CAPTION)
+    for place, (text, weight) in enumerate(image.keywords or (), len(captions) + 1):
+        _bar(axes, place, text, weight, KEYWORD)
+    if image.keywords == []:
+        axes.text(0.01, len(captions) + 1.55, "no candidate keyword", va="center", fontsize=8.5, color="#888")
+
+
+def _bar(axes: Axes, place: int, text: str, weight: float, colour: str) -> None:
+    axes.add_patch(Rectangle((0, place + 0.12), max(weight, 0.004), 0.8, color=colour, linewidth=0))
+    axes.text(0.01, place + 0.55, f"{weight:.0%}  {_plain(_short(text))}", va="center", fontsize=8.5)
 
 
 def pixels(figure: Figure) -> np.ndarray:
-    """uint8 (height, width, 3), at 100 dots per inch."""
+    """The drawn figure, uint8 (height, width, 3), at 100 dots per inch."""
     figure.set_dpi(100)
-    canvas = figure.canvas
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
 
-def page(cards: list[LabelledImage], title: str, figures: dict[str, float]) -> str:
-    """The cards as one HTML page that needs no other file."""
+def page(labelled: list[LabelledImage], title: str, figures: dict[str, float]) -> str:
+    """The images with their pseudo-captions and keywords as one HTML page that needs no other file."""
     said = "".join(f"<li>{html.escape(line)}</li>" for line in sentences(figures))
-    body = "".join(_html_card(card) for card in cards)
+    body = "".join(_html_card(image) for image in labelled)
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
     return f"{head}<h1>{html.escape(title)}</h1><ul>{said}</ul><div class=cards>{body}</div></html>\n"
 
 
-def _html_card(card: LabelledImage) -> str:
+def _html_card(labelled: LabelledImage) -> str:
     buffer = io.BytesIO()
-    image = card.picture.open()
+    image = labelled.picture.open()
     image.thumbnail((260, 260))
     image.save(buffer, "PNG")
     source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    rows = [_html_row(*one, CAPTION) for one in card.captions]
-    rows += [_html_row(*one, KEYWORD) for one in card.keywords or ()]
-    rows += ["<small>no candidate keyword</small> "] * (card.keywords == [])
-    drawn = f"<small>draws from {card.effective_captions:.1f} captions</small>"
+    rows = [_html_row(*one, CAPTION) for one in labelled.captions]
+    rows += [_html_row(*one, KEYWORD) for one in labelled.keywords or ()]
+    rows += ["<small>no candidate keyword</small> "] * (labelled.keywords == [])
+    drawn = f"<small>draws from {labelled.effective_captions:.1f} captions</small>"
     return f'<div class=card><img src="{source}" alt=""><div>{"".join(rows)}{drawn}</div></div>'
 
 

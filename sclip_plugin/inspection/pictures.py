@@ -10,18 +10,27 @@ from sclip_plugin.data.shard_list import ShardList
 from sclip_plugin.decoding import ImageFault, decode_rgb
 from sclip_plugin.errors import DataError
 
-SHARDS = 16  # opened at most
+SHARDS = 16  # that are opened at most
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded image and its captions (none: unpaired)."""
+    """An encoded image, and its captions.
+
+    Attributes:
+        data: the bytes of the image as they stand in the shard.
+        captions: empty for an unpaired image.
+    """
 
     data: bytes
     captions: tuple[str, ...] = ()
 
     def open(self) -> Image.Image:
-        """Decoded, RGB."""
+        """The decoded image in RGB.
+
+        Raises:
+            ImageFault: the image cannot be used.
+        """
         return decode_rgb(self.data)
 
 
@@ -30,14 +39,19 @@ def read_pictures(shards: ShardList, limit: int, paired: bool) -> list[Picture]:
 
     The same shards give the same samples.
 
+    Args:
+        shards: where to read.
+        limit: the most samples that are returned, at least 1.
+        paired: whether a sample needs a caption.
+
     Raises:
-        DataError: no usable sample in them.
+        DataError: no sample in them can be used.
     """
     step = max(1, len(shards) // SHARDS)
     chosen = shards.urls[::step][:SHARDS]
     share = -(-limit // len(chosen))
     found: list[list[Picture]] = []
-    skipped: Counter = Counter()
+    skipped: Counter[str] = Counter()
     for url in chosen:
         found.append([])
         for _, members in read_samples(url, 0, None, skipped):
@@ -53,7 +67,7 @@ def read_pictures(shards: ShardList, limit: int, paired: bool) -> list[Picture]:
     return in_turn[:limit]
 
 
-def _picture(members: dict[str, bytes], paired: bool, skipped: Counter) -> Picture | None:
+def _picture(members: dict[str, bytes], paired: bool, skipped: Counter[str]) -> Picture | None:
     try:
         picture = Picture(image_bytes(members), tuple(captions(members)) if paired else ())
     except Skip as reason:

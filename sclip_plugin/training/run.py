@@ -122,12 +122,32 @@ class Run:
         from sclip_plugin.data.mixed import MixedLoader
         from sclip_plugin.data.stream import draft_side
         from sclip_plugin.inspection.epoch_panel import EpochPanel
+        from sclip_plugin.loss.settings import LossSettings
 
         config = self.config
         config.draft = draft_side(transform) if self.args.sclip_draft_jpeg else None
         config.rank, config.world_size = self.args.rank, self.args.world_size
         if evaluation_transform is not None:
-            self.panel = EpochPanel(self.args, self.vocabulary, config, evaluation_transform, tokenizer)
+            ranks = config.world_size * config.accum
+            self.panel = EpochPanel(
+                paired=config.paired.shards,
+                unpaired=config.unpaired.shards,
+                pairs=config.batch_size * ranks,
+                images=config.unpaired_batch_size * ranks,
+                settings=LossSettings(
+                    pseudo_label=self.args.sclip_pseudo_label,
+                    sinkhorn_iterations=self.args.sclip_sinkhorn_iterations,
+                    epsilon=self.args.sclip_epsilon,
+                    keyword_targets=self.args.sclip_keyword_targets,
+                ),
+                vocabulary=self.vocabulary,
+                keyword_template=self.args.keyword_template,
+                preprocess=evaluation_transform,
+                tokenizer=tokenizer,
+                device=self.args.device,
+                precision=self.args.precision,
+                batch_size=self.args.batch_size,
+            )
         return MixedLoader(
             config,
             transform,
@@ -169,7 +189,8 @@ class Run:
 
     def evaluation_sets(self, transform=None, tokenizer=None):
         """The plugin's own evaluation sets, an `EvaluationSets`; false where there are none."""
-        from sclip_plugin.evaluation.during_training import EvaluationSets, is_retrieval_set
+        from sclip_plugin.evaluation.during_training import EvaluationSets
+        from sclip_plugin.evaluation.sets import is_retrieval_set
 
         return EvaluationSets(
             zeroshot=self.args.zeroshot_data,
