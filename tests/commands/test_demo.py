@@ -7,7 +7,8 @@ import pytest
 
 from sclip_plugin import cli
 from sclip_plugin.commands.demo import embedded
-from sclip_plugin.commands.study import plan, spec
+from sclip_plugin.commands.study import spec
+from sclip_plugin.commands.study.steps import prepare_steps
 from sclip_plugin.errors import DataError
 
 
@@ -64,7 +65,7 @@ def test_the_demo_is_a_study_whose_arms_differ_in_the_method_only(tmp_path):
 
 
 def test_data_commands_are_understood(tmp_path, capsys):
-    steps = plan.prepare_steps(spec.load(spec.locate("demo"), tmp_path))
+    steps = prepare_steps(spec.load(spec.locate("demo"), tmp_path))
     assert [step.command[1] for step in steps] == ["demo", "convert", "convert", "keywords"]
     convert, themes = steps[1].command, steps[2].command
     assert themes[: len(convert)] == convert  # the same split

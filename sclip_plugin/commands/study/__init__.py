@@ -1,4 +1,4 @@
-"""Arms (sets of training flags) × seeds: trained, evaluated, compared; ends with a table and a report.
+"""Train arms (sets of training flags) with several seeds, evaluate and compare them, and write a report.
 
 Example:
     sclip study first-experiments --out build/first       # a shipped study, on embedded icons
@@ -6,38 +6,50 @@ Example:
     sclip study --copy own-data > mine.toml               # to name more sets and flags, then --base mine.toml
 
 A study's file names data, common flags, arms and evaluation sets. Every run is a call of open_clip's training command.
-Interrupted or killed and run again, it keeps what is finished and gives the same table.
+A study that was interrupted or killed keeps what is finished when it is run again, and gives the same table.
 """
 
+import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from sclip_plugin.errors import DataError, UsageError
 
-KEEP = ("last", "all", "none")
+if TYPE_CHECKING:
+    from sclip_plugin.commands.study.spec import Study
+
+KEEP: Final = ("last", "all", "none")  # which checkpoints of a run stay once they are evaluated
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sclip study`."""
     parser.add_argument("study", nargs="?", metavar="STUDY", help="a .toml file, or the name of a shipped study")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for everything (default: study-NAME)")
     parser.add_argument("--base", metavar="STUDY", help="take data and common flags from this study instead")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=TEXT", help="a variable; repeatable")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=TEXT", help="give a variable another value; repeatable"
+    )
     parser.add_argument("--seeds", metavar="N,N", help="other seeds than the file's")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default 1)")
     parser.add_argument("--gpus", metavar="N,N", help="with --jobs: each job sees one of these GPUs")
-    parser.add_argument("--keep-checkpoints", choices=KEEP, default="last", help="once evaluated (default: last)")
-    parser.add_argument("--report-only", action="store_true", help="tables and report from what is finished")
+    parser.add_argument(
+        "--keep-checkpoints",
+        choices=KEEP,
+        default="last",
+        help="which checkpoints of a run stay once they are evaluated (default: last)",
+    )
+    parser.add_argument("--report-only", action="store_true", help="write tables and report from what is finished")
     parser.add_argument("--list", action="store_true", help="name the shipped studies")
     parser.add_argument("--copy", metavar="STUDY", help="print a shipped study")
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     """Run, compare, report. Returns 0, or 1 where runs failed."""
     from sclip_plugin.commands.study import spec
 
     if args.list:
-        _list(spec)
+        _list()
         return 0
     if args.copy:
         print(spec.locate(args.copy).read_text(encoding="utf-8"), end="")
@@ -54,8 +66,25 @@ def run(args) -> int:
     return run_study(study, out, jobs=args.jobs, gpus=gpus, keep=args.keep_checkpoints, train=not args.report_only)
 
 
-def run_study(study, out: Path, *, jobs: int = 1, gpus: tuple[str, ...] = (), keep="last", train: bool = True) -> int:
-    """Run a study, print its tables, write `table.md`, `report.html` and `report.png`. Returns 0 or 1."""
+def run_study(
+    study: "Study", out: Path, *, jobs: int = 1, gpus: tuple[str, ...] = (), keep: str = "last", train: bool = True
+) -> int:
+    """Run a study, print its tables, write `table.md`, `report.html` and `report.png`.
+
+    Args:
+        study: what is run.
+        out: the study's folder.
+        jobs: runs at a time.
+        gpus: GPUs by CUDA's number, of which each job sees one; empty: each sees all.
+        keep: one of `KEEP`.
+        train: False only reports what is finished.
+
+    Returns:
+        The exit status: 0, or 1 where runs failed.
+
+    Raises:
+        DataError: no run is finished.
+    """
     from sclip_plugin.commands.study import report
     from sclip_plugin.commands.study.runner import Runner
 
@@ -70,9 +99,12 @@ def run_study(study, out: Path, *, jobs: int = 1, gpus: tuple[str, ...] = (), ke
     return 1 if runner.failed else 0
 
 
-def _list(spec) -> None:
+def _list() -> None:
+    from sclip_plugin.commands.study import spec
+    from sclip_plugin.toml import load_toml
+
     for name, path in spec.shipped().items():
-        print(f"{name:<20} {spec.load_toml(path).get('title', '')}")
+        print(f"{name:<20} {load_toml(path).get('title', '')}")
 
 
 def _variable(text: str) -> tuple[str, str]:

@@ -13,18 +13,16 @@ import sys
 from pathlib import Path
 
 from sclip_plugin import host
-from sclip_plugin.commands.study import plan
+from sclip_plugin.commands.study import steps
 from sclip_plugin.commands.study.spec import Study
 from sclip_plugin.errors import DataError, UsageError
-
-TRAINING = "open_clip_train.main"
 
 
 def check_arms(study: Study, out: Path) -> None:
     """Parse the training command of each arm.
 
     Raises:
-        UsageError: flags that cannot work, naming the arm; the plugin is not active.
+        UsageError: an arm's flags cannot work (the message names the arm), or the plugin is not active.
         DataError: the check itself failed.
     """
     asked = subprocess.run(
@@ -42,16 +40,16 @@ def check_arms(study: Study, out: Path) -> None:
 
 
 def commands(study: Study, out: Path) -> dict[str, list[str]]:
-    """{arm: the arguments of its training command}."""
+    """The arguments of each arm's training command, by the arm's name."""
     found = {}
     for arm in study.arms.values():
-        command = plan.train_step(study, plan.Run(arm, study.seeds[0]), out).command
-        found[arm.name] = list(command[command.index(TRAINING) + 1 :])
+        command = steps.train_step(study, steps.StudyRun(arm, study.seeds[0]), out).command
+        found[arm.name] = list(command[command.index(steps.TRAINING) + 1 :])
     return found
 
 
 def refusal(arguments: dict[str, list[str]]) -> str:
-    """Why one of the commands cannot work, "" where all can."""
+    """Why one of the commands cannot work; "" where all can."""
     import torch  # noqa: F401 (its import activates the plugin)
     from open_clip_train.params import parse_args
 

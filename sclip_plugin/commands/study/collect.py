@@ -1,4 +1,4 @@
-"""What the runs of a study measured: read from its results, logs and TensorBoard files."""
+"""What the runs of a study measured, read from their results, logs and TensorBoard files."""
 
 import json
 import re
@@ -8,94 +8,110 @@ from pathlib import Path
 
 import numpy as np
 
-from sclip_plugin.commands.study import plan
+from sclip_plugin.commands.study import steps
+from sclip_plugin.commands.study.folder import Folder
 from sclip_plugin.commands.study.spec import Study
-from sclip_plugin.commands.study.steps import Folder
+from sclip_plugin.evaluation import names
 from sclip_plugin.evaluation.bootstrap import replicates
 
-RECALLS = tuple(f"{way}_retrieval_recall@{k}" for way in ("image", "text") for k in (1, 5, 10))
-MEAN_RECALL = "mean_recall"  # of the six above: the figure that retrieval is compared by
 PANEL = "sclip/panel"
+RANKS = {names.CLASSIFICATION: ("class", "label", "classes"), names.RETRIEVAL: ("image", "text", "owner")}
 _LOSS = re.compile(r"Train Epoch: .*?Contrastive_loss: ([\d.eE+-]+|nan|inf)")
+_CHECKPOINT = re.compile(r"epoch_(\d+)\.pt$")
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure of a set: accuracy of a classification set, mean recall of a retrieval set."""
+    """The figure by which a set is compared: the accuracy of a classification set, the mean recall of a retrieval set.
+
+    Attributes:
+        dataset: the set's name.
+        metric: `names.ACCURACY` or `names.MEAN_RECALL`.
+    """
 
     dataset: str
     metric: str
 
     @property
     def title(self) -> str:
-        """As a column's heading."""
-        return f"{self.dataset}: " + ("mean R@1,5,10" if self.metric == MEAN_RECALL else "accuracy")
+        """The heading of a column or picture."""
+        return f"{self.dataset}: " + ("accuracy" if self.kind == names.CLASSIFICATION else "mean R@1,5,10")
 
     @property
     def kind(self) -> str:
-        """`retrieval` or `classification`."""
-        return "retrieval" if self.metric == MEAN_RECALL else "classification"
+        """`names.RETRIEVAL` or `names.CLASSIFICATION`."""
+        return names.RETRIEVAL if self.metric == names.MEAN_RECALL else names.CLASSIFICATION
+
+
+Metrics = dict[str, dict[str, float]]  # of each set by its name: each metric's value in percent
 
 
 @dataclass
 class RunResult:
-    """One run, or the start model.
+    """What one run, or the start model, measured.
 
-    metrics: {dataset: {metric: value in percent}} of the last checkpoint. history: (epoch, metrics) of each that was
-    evaluated. losses: training's contrastive loss at each logged step. warnings: what the plugin warned of. inside: the
-    diagnostics at its end. panel: its last image panel, PNG. seconds: of training.
+    Attributes:
+        name: the run's name.
+        metrics: what its last checkpoint measures.
+        images: how many images of each set were used.
+        ranks_file: the archive with the ranks behind the metrics.
+        ranks_prefix: what the last checkpoint's names in that archive begin with.
+        history: what each evaluated checkpoint measures, with its epoch; empty for the start model.
+        losses: training's contrastive loss at each logged step.
+        warnings: what the plugin warned of.
+        inside: the diagnostics at the end of training, by name.
+        panel: its last image panel, PNG.
+        seconds: how long training took.
     """
 
     name: str
-    metrics: dict[str, dict[str, float]]
-    history: list[tuple[int, dict]] = field(default_factory=list)
+    metrics: Metrics
+    images: dict[str, int]
+    ranks_file: Path
+    ranks_prefix: str
+    history: list[tuple[int, Metrics]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     inside: dict[str, float] = field(default_factory=dict)
     panel: bytes | None = None
     seconds: float | None = None
-    images: dict[str, int] = field(default_factory=dict)
-    ranks_file: Path | None = None
-    ranks_prefix: str = ""
 
     def value(self, measure: Measure) -> float:
-        """In percent."""
+        """The measure's value in percent."""
         return self.metrics[measure.dataset][measure.metric]
 
     def replicates(self, measure: Measure, samples: int) -> np.ndarray:
-        """(samples,) of the measure, in percent, with other draws of the set's images; the same draws for every run."""
+        """The measure in percent with other draws of the set's images, (samples,); every run gets the same draws."""
+        start = f"{self.ranks_prefix}{measure.dataset}/"
         with np.load(self.ranks_file) as archive:
-            start = f"{self.ranks_prefix}{measure.dataset}/"
-            names = [name for name in archive.files if name.startswith(start)]
-            wanted = {"class", "label", "classes"} if measure.kind == "classification" else {"image", "text", "owner"}
-            ranks = {name.removeprefix(start): archive[name] for name in names}
-        found = replicates({name: ranks[name] for name in wanted}, samples)
-        if measure.metric == MEAN_RECALL:
-            return 100 * np.mean([found[name] for name in RECALLS], axis=0)
+            ranks = {name: archive[f"{start}{name}"] for name in RANKS[measure.kind]}
+        found = replicates(ranks, samples)
+        if measure.metric == names.MEAN_RECALL:
+            return 100 * np.mean([found[name] for name in names.RECALLS], axis=0)
         return 100 * found[measure.metric]
 
 
 def measures(study: Study) -> list[Measure]:
     """The figures that a study's tables compare."""
-    found = [Measure(name, "acc1") for name in study.evaluation.zeroshot]
-    return found + [Measure(name, MEAN_RECALL) for name in study.evaluation.retrieval]
+    found = [Measure(name, names.ACCURACY) for name in study.evaluation.zeroshot]
+    return found + [Measure(name, names.MEAN_RECALL) for name in study.evaluation.retrieval]
 
 
 def read(study: Study, out: Path, name: str) -> RunResult | None:
     """A run by its name, or None where it is not finished."""
-    file, ranks = plan.result_files(out, name)
+    file, ranks = steps.result_files(out, name)
     if not file.exists():
         return None
     report = json.loads(file.read_text())
     several = isinstance(report["pretrained"], list)
     last = report["pretrained"][-1] if several else report["pretrained"]
-    history: dict[str, dict] = {}
-    images = {}
+    history: dict[str, Metrics] = {}
+    images: dict[str, int] = {}
     for record in report["results"]:
         table = history.setdefault(record.get("pretrained", last), {})
         table.setdefault(record["dataset"], {}).update(_percent(record["metrics"]))
         images[record["dataset"]] = record["counts"]["images"]
-    result = RunResult(name, history[last], images=images, ranks_file=ranks, ranks_prefix=f"{last}/" if several else "")
+    result = RunResult(name, history[last], images, ranks, f"{last}/" if several else "")
     folder = out / "runs" / name
     if folder.is_dir():
         result.history = [(_epoch(checkpoint), table) for checkpoint, table in history.items()]
@@ -107,30 +123,37 @@ def read(study: Study, out: Path, name: str) -> RunResult | None:
 
 def _percent(metrics: dict[str, float]) -> dict[str, float]:
     found = {name: 100 * value for name, value in metrics.items()}
-    if all(name in found for name in RECALLS):
-        found[MEAN_RECALL] = statistics.fmean(found[name] for name in RECALLS)
+    if all(name in found for name in names.RECALLS):
+        found[names.MEAN_RECALL] = names.mean_recall(found)
     return found
 
 
 def _epoch(checkpoint: str) -> int:
-    return int(re.search(r"epoch_(\d+)\.pt$", checkpoint).group(1))
+    found = _CHECKPOINT.search(checkpoint)
+    assert found is not None  # the study named the file itself
+    return int(found[1])
 
 
 def read_log(path: Path) -> tuple[list[float], list[str]]:
     """The contrastive losses and the plugin's warnings in a run's log."""
-    losses, warnings = [], []
+    losses: list[float] = []
+    warnings: list[str] = []
     if not path.exists():
         return losses, warnings
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if found := _LOSS.search(line):
-            losses.append(float(found.group(1)))
+            losses.append(float(found[1]))
         elif "| WARNING |" in line and "sclip_plugin: " in line:
             warnings.append(line.partition("sclip_plugin: ")[2])
     return losses, warnings
 
 
 def read_diagnostics(folder: Path) -> tuple[dict[str, float], bytes | None]:
-    """A run's TensorBoard files: diagnostics, as means over the last quarter of what was logged, and the last panel."""
+    """A run's diagnostics, as means over the last quarter of what was logged, and its last image panel.
+
+    Args:
+        folder: the run's TensorBoard files.
+    """
     if not folder.is_dir():
         return {}, None
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

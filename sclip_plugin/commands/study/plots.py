@@ -4,23 +4,30 @@ import io
 import math
 import os
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sclip_plugin.commands.study.collect import Measure
+from sclip_plugin.commands.study.collect import Measure, RunResult
 from sclip_plugin.commands.study.compare import spread
 from sclip_plugin.commands.study.tables import START_TITLE, Outcome
+from sclip_plugin.evaluation.names import CLASSIFICATION, RETRIEVAL
 
 PALETTE = ("#e4572e", "#2a9d8f", "#e9a820", "#7b5ea7", "#3f88c5", "#b5446e", "#6a994e", "#bc6c25", "#577590", "#d16ba5")
 BASELINE, START = "#3d4451", "#9aa0a8"
 COLUMNS = 3  # plots in a row
 SMOOTH = 15  # points that a training curve is averaged over
 
+Place = tuple[float, float]  # of a point: across, up
+Line = tuple[list[float], list[float]]  # of a curve: all across, all up
+
 
 def colours(outcome: Outcome) -> dict[str, str]:
-    """{arm: colour}."""
+    """The colour of each arm by its name."""
     rest = iter(PALETTE * (1 + len(outcome.arms) // len(PALETTE)))
     return {arm: BASELINE if arm == outcome.study.baseline else next(rest) for arm in outcome.arms}
 
@@ -31,12 +38,12 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _bare(axes) -> None:
+def _bare(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)
 
 
-def _grid(panels: int, height: float) -> tuple[Figure, list]:
+def _grid(panels: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure with so many axes, at most `COLUMNS` in a row."""
     columns = min(COLUMNS, panels)
     rows = -(-panels // columns)
@@ -49,47 +56,58 @@ def _grid(panels: int, height: float) -> tuple[Figure, list]:
 
 def overview(outcome: Outcome) -> Figure:
     """Bars with intervals for each measure, and retrieval against classification where there are both."""
-    both = [[one for one in outcome.measures if one.kind == kind] for kind in ("classification", "retrieval")]
-    panels = len(outcome.measures) + all(both)
-    figure, every = _grid(panels, 1.6 + 0.42 * (len(outcome.arms) + 1))
+    across, up = ([one for one in outcome.measures if one.kind == kind] for kind in (CLASSIFICATION, RETRIEVAL))
+    both = bool(across and up)
+    figure, every = _grid(len(outcome.measures) + both, 1.6 + 0.42 * (len(outcome.arms) + 1))
     figure.suptitle(outcome.study.title, fontsize=12)
     for number, (axes, measure) in enumerate(zip(every, outcome.measures)):
         bars(axes, outcome, measure, names=number % COLUMNS == 0)
-    if all(both):
-        scatter(every[-1], outcome, *both)
+    if both:
+        scatter(every[-1], outcome, across, up)
     return figure
 
 
-def bars(axes, outcome: Outcome, measure: Measure, names: bool = True) -> None:
-    """Means over seeds with their 95% intervals, a dot for each seed."""
+def bars(axes: Axes, outcome: Outcome, measure: Measure, names: bool = True) -> None:
+    """Draw means over seeds with their 95% intervals, and a dot for each seed.
+
+    Args:
+        axes: where.
+        outcome: what the study found.
+        measure: what the bars show.
+        names: whether the arms' names stand beside the bars.
+    """
     colour = colours(outcome)
-    arms = [arm for arm in outcome.arms if outcome.arms[arm]]
-    labels = [START_TITLE] * bool(outcome.start) + [outcome.title(arm) for arm in arms]
-    edge = 0.0
-    for row, arm in enumerate([None] * bool(outcome.start) + arms):
-        values = [outcome.start[0].value(measure)] if arm is None else list(outcome.spread(arm, measure).values)
-        found = spread(values)
-        axes.barh(row, found.mean, height=0.66, color=START if arm is None else colour[arm], alpha=0.85)
-        if not math.isnan(found.low):
-            axes.plot([found.low, found.high], [row, row], color="black", linewidth=1.3)
-            axes.plot(values, [row] * len(values), "o", color="black", markersize=2.8)
-        edge = max(edge, *values, 0 if math.isnan(found.high) else min(found.high, 1.4 * found.mean))
-        axes.text(0.012 * found.mean, row, f" {found.mean:.1f}", va="center", fontsize=9, color="white")
+    rows = [(START_TITLE, START, [outcome.start[0].value(measure)])] if outcome.start else []
+    for arm in outcome.arms:
+        if found := outcome.spread(arm, measure):
+            rows.append((outcome.title(arm), colour[arm], list(found.values)))
+    edge = max((_bar(axes, row, shade, values) for row, (_, shade, values) in enumerate(rows)), default=0.0)
     axes.set_xlim(0, 1.05 * edge)
-    axes.set_yticks(range(len(labels)), labels if names else [""] * len(labels), fontsize=9)
+    axes.set_yticks(range(len(rows)), [title if names else "" for title, _, _ in rows], fontsize=9)
     axes.invert_yaxis()
     axes.set_title(f"{measure.title}, %", fontsize=10)
     _bare(axes)
 
 
-def scatter(axes, outcome: Outcome, across: list[Measure], up: list[Measure]) -> None:
-    """Retrieval against classification, means over the sets: what an arm gains in one it may lose in the other."""
+def _bar(axes: Axes, row: int, colour: str, values: list[float]) -> float:
+    """Draw one bar; returns how far to the right it reaches, 0 at least."""
+    found = spread(values)
+    axes.barh(row, found.mean, height=0.66, color=colour, alpha=0.85)
+    if not math.isnan(found.low):
+        axes.plot([found.low, found.high], [row, row], color="black", linewidth=1.3)
+        axes.plot(values, [row] * len(values), "o", color="black", markersize=2.8)
+    axes.text(0.012 * found.mean, row, f" {found.mean:.1f}", va="center", fontsize=9, color="white")
+    return max(0.0, *values, 0 if math.isnan(found.high) else min(found.high, 1.4 * found.mean))
+
+
+def scatter(axes: Axes, outcome: Outcome, across: list[Measure], up: list[Measure]) -> None:
+    """Draw means over some sets against means over others: what an arm gains in one kind it may lose in the other."""
     colour = colours(outcome)
 
-    def point(result) -> tuple[float, float]:
-        return tuple(statistics.fmean(result.value(one) for one in some) for some in (across, up))
+    def point(result: RunResult) -> Place:
+        return _mean_value(result, across), _mean_value(result, up)
 
-    named: list[tuple[str, tuple[float, float]]] = []
+    named: list[tuple[str, Place]] = []
     if outcome.start:
         place = point(outcome.start[0])
         axes.plot(*place, "D", color=START, markersize=7)
@@ -97,11 +115,11 @@ def scatter(axes, outcome: Outcome, across: list[Measure], up: list[Measure]) ->
     for arm, results in outcome.arms.items():
         if not results:
             continue
-        points = [point(result) for result in results.values()]
-        axes.plot(*zip(*points), ".", color=colour[arm], alpha=0.5, markersize=5)
-        place = [statistics.fmean(values) for values in zip(*points)]
+        every_x, every_y = zip(*(point(result) for result in results.values()))
+        axes.plot(every_x, every_y, ".", color=colour[arm], alpha=0.5, markersize=5)
+        place = (statistics.fmean(every_x), statistics.fmean(every_y))
         axes.plot(*place, "o", color=colour[arm], markersize=8)
-        named.append((outcome.title(arm), tuple(place)))
+        named.append((outcome.title(arm), place))
     axes.margins(0.18)
     _annotate(axes, named)
     for some, label, mean in ((across, axes.set_xlabel, "mean accuracy"), (up, axes.set_ylabel, "mean of R@1,5,10")):
@@ -110,8 +128,12 @@ def scatter(axes, outcome: Outcome, across: list[Measure], up: list[Measure]) ->
     _bare(axes)
 
 
-def _annotate(axes, named: list[tuple[str, tuple[float, float]]]) -> None:
-    """Names beside their points; one that would lie on another goes below its point."""
+def _mean_value(result: RunResult, some: list[Measure]) -> float:
+    return statistics.fmean(result.value(one) for one in some)
+
+
+def _annotate(axes: Axes, named: list[tuple[str, Place]]) -> None:
+    """Write names beside their points; one that would lie on another goes below its point."""
     low, high = axes.get_ylim()
     above = None
     for name, place in sorted(named, key=lambda one: -one[1][1]):
@@ -121,55 +143,70 @@ def _annotate(axes, named: list[tuple[str, tuple[float, float]]]) -> None:
 
 
 def curves(outcome: Outcome) -> Figure | None:
-    """Training's contrastive loss, and each measure after every evaluated epoch; means over seeds."""
-    histories = any(len(result.history) > 1 for results in outcome.arms.values() for result in results.values())
-    losses = any(result.losses for results in outcome.arms.values() for result in results.values())
-    panels = ["loss"] * losses + (outcome.measures if histories else [])
-    if not panels:
+    """Training's contrastive loss, and each measure after every evaluated epoch; means over seeds.
+
+    Returns:
+        None where the runs left nothing to draw.
+    """
+    results = [result for one in outcome.arms.values() for result in one.values()]
+    losses = any(result.losses for result in results)
+    measures = outcome.measures if any(len(result.history) > 1 for result in results) else []
+    if not losses and not measures:
         return None
-    figure, every = _grid(len(panels), 4.1)
-    for axes, panel in zip(every, panels):
-        _curve(axes, outcome, panel)
-    handles, labels = axes.get_legend_handles_labels()
+    figure, every = _grid(losses + len(measures), 4.1)
+    if losses:
+        _loss_curves(every[0], outcome)
+    for axes, measure in zip(every[losses:], measures):
+        _measure_curves(axes, outcome, measure)
+    handles, labels = every[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8, frameon=False)
     return figure
 
 
-def _curve(axes, outcome: Outcome, panel: Measure | str) -> None:
-    """A measure after each evaluated epoch, or "loss" over the logged steps: a line for each arm."""
-    loss, colour = panel == "loss", colours(outcome)
-    start = None if loss or not outcome.start else outcome.start[0].value(panel)
-    for arm, results in outcome.arms.items():
-        lines = [_smooth(one.losses) if loss else _history(one, panel, start) for one in results.values()]
-        lines = [line for line in lines if line[0]]
-        if lines:
-            means = [statistics.fmean(values) for values in zip(*(line[1] for line in lines))]
-            style = {"color": colour[arm], "label": outcome.title(arm), "marker": "" if loss else "o", "ms": 3}
-            axes.plot(lines[0][0][: len(means)], means, **style)
-    if start is not None:
-        axes.axhline(start, color=START, linestyle=":", label=START_TITLE)
-    axes.set_title("training, contrastive loss" if loss else f"{panel.title}, %", fontsize=10)
-    axes.set_xlabel("logged step" if loss else "epoch", fontsize=9)
+def _loss_curves(axes: Axes, outcome: Outcome) -> None:
+    _lines(axes, outcome, lambda result: _smooth(result.losses), marker="")
+    axes.set_title("training, contrastive loss", fontsize=10)
+    axes.set_xlabel("logged step", fontsize=9)
     _bare(axes)
 
 
-def _smooth(losses: list[float]) -> tuple[list[float], list[float]]:
+def _measure_curves(axes: Axes, outcome: Outcome, measure: Measure) -> None:
+    start = outcome.start[0].value(measure) if outcome.start else None
+    _lines(axes, outcome, lambda result: _history(result, measure, start), marker="o")
+    if start is not None:
+        axes.axhline(start, color=START, linestyle=":", label=START_TITLE)
+    axes.set_title(f"{measure.title}, %", fontsize=10)
+    axes.set_xlabel("epoch", fontsize=9)
+    _bare(axes)
+
+
+def _lines(axes: Axes, outcome: Outcome, line_of: Callable[[RunResult], Line], marker: str) -> None:
+    """Draw a line for each arm: the mean of its runs' lines, as far as the shortest goes."""
+    colour = colours(outcome)
+    for arm, results in outcome.arms.items():
+        lines = [line for result in results.values() if (line := line_of(result))[0]]
+        if lines:
+            means = [statistics.fmean(values) for values in zip(*(up for _, up in lines))]
+            across = lines[0][0][: len(means)]
+            axes.plot(across, means, color=colour[arm], label=outcome.title(arm), marker=marker, markersize=3)
+
+
+def _smooth(losses: list[float]) -> Line:
     width = max(1, min(SMOOTH, len(losses) // 4))
-    means = [statistics.fmean(losses[i : i + width]) for i in range(0, len(losses) - width + 1, max(1, width // 3))]
-    return [i * max(1, width // 3) + width / 2 for i in range(len(means))], means
+    step = max(1, width // 3)
+    means = [statistics.fmean(losses[i : i + width]) for i in range(0, len(losses) - width + 1, step)]
+    return [i * step + width / 2 for i in range(len(means))], means
 
 
-def _history(result, measure: Measure, start: float | None) -> tuple[list[float], list[float]]:
-    """The start model's value stands at epoch 0."""
-    points = [] if start is None else [(0, start)]
+def _history(result: RunResult, measure: Measure, start: float | None) -> Line:
+    """The measure over epochs; the start model's value stands at epoch 0."""
+    points: list[Place] = [] if start is None else [(0, start)]
     points += [(epoch, table[measure.dataset][measure.metric]) for epoch, table in result.history]
     return [epoch for epoch, _ in points], [value for _, value in points]
 
 
 def svg(figure: Figure) -> str:
     """The figure as an `<svg>` element; its text stays text."""
-    import matplotlib
-
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sclip", "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

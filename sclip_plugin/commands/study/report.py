@@ -6,13 +6,15 @@ import re
 import statistics
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from sclip_plugin._version import __version__
 from sclip_plugin.atomic import write_atomic
-from sclip_plugin.commands.study import collect, plan, plots, tables
-from sclip_plugin.commands.study.runner import start_steps
+from sclip_plugin.commands.study import collect, plots, steps, tables
 from sclip_plugin.commands.study.spec import Study
 from sclip_plugin.commands.study.tables import Outcome
 from sclip_plugin.errors import DataError
+from sclip_plugin.evaluation.names import short_name
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1180px; margin: 2em auto; padding: 0 1.5em }
@@ -35,9 +37,9 @@ INSIDE = {  # diagnostics in the report, in this order
 }
 PERCENT = ("captions_used", "without_candidates", "commonest_keyword")
 HOW_TO_READ = (
-    "± is the standard deviation over seeds. Differences are paired by seed. “Over seeds”: 95% interval by Student's t "
-    "(would other seeds say the same?). “Over images”: 95% interval by drawing the test images anew (would other "
-    "images?). Read a difference as real only where both leave out zero."
+    "± is the standard deviation over seeds. Differences are paired by seed. “Over seeds” is the 95% interval by "
+    "Student's t: would other seeds say the same? “Over images” is the 95% interval by drawing the test images anew: "
+    "would other images say the same? Read a difference as real only where both leave out zero."
 )
 
 LOSS_NOTE = (
@@ -47,18 +49,24 @@ LOSS_NOTE = (
 
 
 def outcome(study: Study, out: Path, failed: dict[str, str]) -> Outcome:
-    """Read what is finished."""
-    names = [step.name.removeprefix("eval-") for step in start_steps(study, out).values()]
+    """Read what is finished.
+
+    Args:
+        study: what was run.
+        out: the study's folder.
+        failed: the message of each run that failed, by the run's name.
+    """
+    names = [step.name.removeprefix("eval-") for step in steps.start_steps(study, out).values()]
     start = [found for name in names if (found := collect.read(study, out, name))]
-    arms: dict[str, dict] = {name: {} for name in study.arms}
-    for run in plan.runs(study):
+    arms: dict[str, dict[int, collect.RunResult]] = {name: {} for name in study.arms}
+    for run in steps.runs(study):
         if found := collect.read(study, out, run.name):
             arms[run.arm.name][run.seed] = found
     return Outcome(study, start, arms, tables.differences(study, arms), failed)
 
 
 def write(found: Outcome, out: Path) -> str:
-    """Write `table.md`, `report.html` and `report.png`; returns the tables."""
+    """Write `table.md`, `report.html` and `report.png` into the study's folder; returns the tables as text."""
     text = tables.markdown(found)
     picture = plots.overview(found)
     write_atomic(out / "table.md", text)
@@ -67,8 +75,14 @@ def write(found: Outcome, out: Path) -> str:
     return text
 
 
-def page(found: Outcome, out: Path, picture) -> str:
-    """The HTML."""
+def page(found: Outcome, out: Path, picture: Figure) -> str:
+    """The report as an HTML page.
+
+    Args:
+        found: what the study found.
+        out: the study's folder, which the commands name.
+        picture: the plot at the head of the page.
+    """
     parts = [f"<h1>{_text(found.study.title)}</h1>", *(f"<p class=about>{_text(p)}</p>" for p in _about(found))]
     parts += [plots.svg(picture), "<h2>Measures</h2>", _table(tables.main_table(found))]
     if found.differences:
@@ -136,7 +150,7 @@ def _mean(values: list[float], percent: bool) -> str:
 
 def _panels(found: Outcome) -> list[str]:
     """The last image panel of each arm's first run."""
-    parts = []
+    parts: list[str] = []
     for arm, results in found.arms.items():
         panel = next((result.panel for result in results.values() if result.panel), None)
         if panel:
@@ -147,6 +161,7 @@ def _panels(found: Outcome) -> list[str]:
 
 
 def _warnings(found: Outcome) -> list[str]:
+    """What the runs warned of, each warning once with the runs that gave it."""
     said: dict[str, list[str]] = {}
     for result in _all(found):
         for warning in result.warnings:
@@ -157,7 +172,7 @@ def _warnings(found: Outcome) -> list[str]:
 
 
 def _details(found: Outcome) -> str:
-    """Every metric of every arm and how long its training took, means over seeds."""
+    """Every metric of every arm, and how long its training took, as means over seeds."""
     rows: list[list[str]] = []
     names = [(dataset, metric) for dataset, table in _all(found)[0].metrics.items() for metric in table]
     for arm, results in [("", dict(enumerate(found.start[:1]))), *found.arms.items()]:
@@ -166,17 +181,18 @@ def _details(found: Outcome) -> str:
             took = [one.seconds for one in results.values() if one.seconds is not None]
             cells = [*(f"{mean:.1f}" for mean in means), f"{statistics.fmean(took):.0f}" if took else ""]
             rows.append([found.title(arm) if arm else tables.START_TITLE, *cells])
-    titles = [f"{d} {m.replace('_retrieval_recall@', ' R@').replace('_', ' ')}" for d, m in names]
+    titles = [f"{dataset} {short_name(metric)}" for dataset, metric in names]
     titles.append("training, s")
     return f"<h2>All metrics, %</h2>{_table(tables.table([['', *titles], *rows]))}"
 
 
 def _commands(found: Outcome, out: Path) -> str:
-    """How the data were made, and the training command of each arm's first seed."""
+    """The commands that made the data, and the training command of each arm's first seed."""
     study = found.study
-    lines = [step.shown for step in plan.prepare_steps(study)]
+    lines = [step.shown for step in steps.prepare_steps(study)]
+    first = [steps.StudyRun(arm, study.seeds[0]) for arm in study.arms.values()]
     try:
-        lines += [plan.train_step(study, plan.Run(arm, study.seeds[0]), out).shown for arm in study.arms.values()]
+        lines += [steps.train_step(study, run, out).shown for run in first]
     except DataError as error:  # the shards are gone, the results are not
         lines.append(str(error))
     note = "Arms without the plugin's loss run with webdataset's shuffle seeded, so that they can be repeated."

@@ -1,6 +1,7 @@
-"""Running a study: data, the start model, every arm with every seed; what is finished is kept."""
+"""Running a study: data, the start model, every arm with every seed. What is finished is kept."""
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -9,69 +10,77 @@ from queue import SimpleQueue
 
 from tqdm import tqdm
 
-from sclip_plugin.commands.study import check, plan
+from sclip_plugin.commands.study import check, steps
+from sclip_plugin.commands.study.folder import USAGE, Folder, StepFailed
 from sclip_plugin.commands.study.spec import Study
-from sclip_plugin.commands.study.steps import EPOCH, USAGE, Folder, Step, StepFailed
+from sclip_plugin.commands.study.steps import Step, StudyRun
 from sclip_plugin.errors import UsageError
-from sclip_plugin.evaluation.models import WEIGHTS
 
-KEEP = ("last", "all", "none")
+END_OF_EPOCH = re.compile(r"Train Epoch: (\d+) .*100%")  # in open_clip's log
 
 
 class Runner:
-    """One study in one folder.
+    """Runs one study in one folder.
 
     Args:
-        jobs: runs at a time. gpus: shown to one job each, by CUDA's number; empty: as they are.
-        keep: which checkpoints stay once they are evaluated, one of `KEEP`.
+        study: what is run.
+        out: the study's folder.
+        jobs: runs at a time.
+        gpus: GPUs by CUDA's number, of which each job sees one; where there are none, each job sees what this process
+            sees.
+        keep: which checkpoints stay once they are evaluated: `last`, `all` or `none` (`KEEP` of the command).
+
+    Attributes:
+        failed: the message of each run that failed, by the run's name.
     """
 
-    def __init__(self, study: Study, out: Path, jobs: int = 1, gpus: tuple[str, ...] = (), keep: str = "last"):
+    def __init__(self, study: Study, out: Path, jobs: int = 1, gpus: tuple[str, ...] = (), keep: str = "last") -> None:
         self.study, self.out, self.jobs, self.keep = study, out, jobs, keep
         self.folder = Folder(out)
-        self.failed: dict[str, str] = {}  # run → message
-        self.bar: tqdm | None = None
-        self._gpus: SimpleQueue = SimpleQueue()
+        self.failed: dict[str, str] = {}
+        self._bar: tqdm | None = None
+        self._gpus: SimpleQueue[str | None] = SimpleQueue()
         for number in range(jobs):
             self._gpus.put(gpus[number % len(gpus)] if gpus else None)
 
     def run(self) -> None:
-        """Everything that is not finished yet. Failed runs are noted and the others go on.
+        """Run everything that is not finished yet. Failed runs are noted, and the others go on.
 
         Raises:
             StepFailed: a command that makes the data, or one with wrong flags, failed.
-            UsageError: an arm's flags cannot work; another process is at work in the folder.
+            UsageError: an arm's flags cannot work, or another process is at work in the folder.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         with _locked(self.out):
-            for step in plan.prepare_steps(self.study):
+            for step in steps.prepare_steps(self.study):
                 self._show_and_run(step)
             check.check_arms(self.study, self.out)
-            for step in start_steps(self.study, self.out).values():
+            for step in steps.start_steps(self.study, self.out).values():
                 self._show_and_run(step)
             self._train_all()
 
     def _show_and_run(self, step: Step) -> None:
         self._say(f"$ {step.shown}")
         if self.folder.finished(step):
-            return self._say(f"(done before; kept: its output is in {self.folder.log(step)})")
-        self.folder.run(step, lambda line: print(line, end="", flush=True))
+            self._say(f"(done before; kept: its output is in {self.folder.log(step)})")
+        else:
+            self.folder.run(step, lambda line: print(line, end="", flush=True))
 
     def _train_all(self) -> None:
-        todo = [run for run in plan.runs(self.study) if not self._finished(run)]
-        kept = len(plan.runs(self.study)) - len(todo)
-        if kept:
-            self._say(f"{kept} finished runs are kept")
-        total = sum(plan.epochs(run.arm, self.study.processes) for run in todo)
-        with tqdm(total=total, desc="training", unit="epoch", disable=None) as self.bar, self._pool() as pool:
+        every = steps.runs(self.study)
+        todo = [run for run in every if not self._finished(run)]
+        if len(todo) < len(every):
+            self._say(f"{len(every) - len(todo)} finished runs are kept")
+        total = sum(steps.epochs(run.arm, self.study.processes) for run in todo)
+        with tqdm(total=total, desc="training", unit="epoch", disable=None) as self._bar, self._pool() as pool:
             jobs = [pool.submit(self._one, run) for run in todo]
             for job in wait(jobs, return_when=FIRST_EXCEPTION).done:
                 job.result()
-        self.bar = None
+        self._bar = None
 
     @contextlib.contextmanager
     def _pool(self) -> Iterator[ThreadPoolExecutor]:
-        """On any error, and on an interruption, what runs is ended and what waits is dropped."""
+        """A pool of threads. On any error, and on an interruption, what runs is ended and what waits is dropped."""
         pool = ThreadPoolExecutor(self.jobs)
         try:
             yield pool
@@ -82,19 +91,19 @@ class Runner:
         finally:
             pool.shutdown()
 
-    def _finished(self, run: plan.Run) -> bool:
+    def _finished(self, run: StudyRun) -> bool:
         files = self._files(run)
         evaluations = (self._evaluation(run, files), self._evaluation(run, files[-1:]))
-        trained = self.folder.finished(plan.train_step(self.study, run, self.out))
+        trained = self.folder.finished(steps.train_step(self.study, run, self.out))
         return trained and any(self.folder.finished(step) for step in evaluations)
 
-    def _files(self, run: plan.Run) -> list[Path]:
-        return [file for _, file in plan.checkpoints(self.study, run, self.out)]
+    def _files(self, run: StudyRun) -> list[Path]:
+        return [file for _, file in steps.checkpoints(self.study, run, self.out)]
 
-    def _evaluation(self, run: plan.Run, files: list[Path]) -> Step:
-        return plan.eval_step(self.study, self.out, run.name, run.arm, files)
+    def _evaluation(self, run: StudyRun, files: list[Path]) -> Step:
+        return steps.eval_step(self.study, self.out, run.name, run.arm, files)
 
-    def _one(self, run: plan.Run) -> None:
+    def _one(self, run: StudyRun) -> None:
         """Train and evaluate; a failure is noted, unless the flags are wrong: then all of the seeds would fail."""
         gpu = self._gpus.get()
         try:
@@ -111,8 +120,8 @@ class Runner:
         finally:
             self._gpus.put(gpu)
 
-    def _train_and_evaluate(self, run: plan.Run, environment: dict[str, str]) -> None:
-        train, files = plan.train_step(self.study, run, self.out), self._files(run)
+    def _train_and_evaluate(self, run: StudyRun, environment: dict[str, str]) -> None:
+        train, files = steps.train_step(self.study, run, self.out), self._files(run)
         start = time.monotonic()
         if not self.folder.finished(train) or not files[-1].exists():
             self._say(f"$ {train.shown}")
@@ -128,35 +137,23 @@ class Runner:
         self._say(f"{run.name}: trained in {trained:.0f} s, evaluated in {time.monotonic() - start - trained:.0f} s")
 
     def _count_epochs(self, line: str) -> None:
-        if EPOCH.search(line) and self.bar is not None:
-            self.bar.update()
+        if END_OF_EPOCH.search(line) and self._bar is not None:
+            self._bar.update()
 
     def _say(self, text: str) -> None:
-        tqdm.write(text) if self.bar is not None else print(text, flush=True)
-
-
-def start_steps(study: Study, out: Path) -> dict[tuple[str, ...], Step]:
-    """Evaluations of the start models; one for each model that the arms start from."""
-    found: dict[tuple[str, ...], Step] = {}
-    for arm in study.arms.values():
-        key = (str(arm.flags["model"]), str(arm.flags.get("pretrained", "")))
-        if key not in found and has_weights(arm):
-            name = plan.START if not found else f"{plan.START}-{len(found) + 1}"
-            found[key] = plan.eval_step(study, out, name, arm, [])
-    return found
-
-
-def has_weights(arm) -> bool:
-    """False where training begins from random weights."""
-    model = str(arm.flags["model"])
-    folder = Path(model.removeprefix("local-dir:"))
-    local = model.startswith("local-dir:") and any(any(folder.glob(pattern)) for pattern in WEIGHTS)
-    return bool(arm.flags.get("pretrained")) or model.startswith("hf-hub:") or local
+        if self._bar is not None:
+            tqdm.write(text)
+        else:
+            print(text, flush=True)
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Raises UsageError where another process holds the folder."""
+    """Hold the folder.
+
+    Raises:
+        UsageError: another process holds it.
+    """
     try:
         import fcntl
     except ImportError:  # no such locks on this system

@@ -1,44 +1,33 @@
-"""One command of a study, and running it so that a second call goes on where one stopped."""
+"""Which commands a study consists of: what is prepared, trained and evaluated, each as a user would type it."""
 
-import ctypes
-import hashlib
-import json
-import os
-import re
+import math
 import shlex
-import shutil
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sclip_plugin.atomic import write_atomic
-from sclip_plugin.errors import SClipError
+from sclip_plugin.commands.study.spec import START, Arm, Flag, Study
+from sclip_plugin.data.shard_list import count_samples, expand
+from sclip_plugin.errors import DataError
+from sclip_plugin.evaluation.models import WEIGHTS
 
-EPOCH = re.compile(r"Train Epoch: (\d+) .*100%")
-HASHED = 4 << 20  # larger files are known by size and time
-CONTENTS = ("manifest.json", "sizes.json", "classnames.txt", "open_clip_config.json")  # tell a folder's contents
-USAGE = 2  # exit status of wrong flags
-
-
-class StepFailed(SClipError):
-    """A command ended with an error. status: its exit status."""
-
-    def __init__(self, message: str, status: int):
-        super().__init__(message)
-        self.status = status
+REPEATED = ("zeroshot-data",)  # flags of open_clip_train.main that are given once for each value
+TRAINING = "open_clip_train.main"
+SEEDED_TRAINING = "sclip_plugin.commands.study.stock"  # the same with a seeded shuffle, see there
+BATCH_SIZE, EPOCHS = 64, 32  # open_clip's defaults
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command.
+    """One command of a study.
 
-    name: of its marker and log. command: its words, the first `sclip` or `python`. products: what it writes; removed
-    before it runs again. inputs: what it reads: where they change, it runs again. module: stands for the training
-    module in the command that is shown. threads: of the CPU, None: as it comes.
+    Attributes:
+        name: names its marker and its log.
+        command: its words, of which the first is `sclip` or `python`.
+        products: what it writes; they are removed before it runs again.
+        inputs: what it reads; it runs again where they change. Words that name no file or folder do no harm.
+        module: the module that runs in place of `TRAINING`, which is what is shown; None where that itself runs.
+        threads: CPU threads that it may use; None leaves that to torch.
     """
 
     name: str
@@ -60,134 +49,223 @@ class Step:
         if words[0] == "sclip":
             return [sys.executable, "-m", "sclip_plugin.cli", *words[1:]]
         if self.module:
-            words[words.index("open_clip_train.main")] = self.module
+            words[words.index(TRAINING)] = self.module
         return [sys.executable, *words[1:]]
 
 
-class Folder:
-    """A study's folder: its markers and logs."""
+@dataclass(frozen=True)
+class StudyRun:
+    """One arm with one seed."""
 
-    def __init__(self, root: Path):
-        self.root = root
-        self._running: set[subprocess.Popen] = set()
-        self.stopped = False
+    arm: Arm
+    seed: int
 
-    def log(self, step: Step) -> Path:
-        """Where a step's output goes."""
-        return self.root / "logs" / f"{step.name}.log"
-
-    def marker(self, step: Step) -> Path:
-        """Exists once a step has been run to its end."""
-        return self.root / "done" / f"{step.name}.json"
-
-    def finished(self, step: Step) -> bool:
-        """True where the step has been run to its end, with the same words on the same inputs."""
-        marker = self.marker(step)
-        if not marker.exists() or not all(product.exists() for product in step.products):
-            return False
-        found = json.loads(marker.read_text())
-        return {key: found.get(key) for key in ("command", "inputs")} == description(step)
-
-    def forget(self, step: Step) -> None:
-        """Remove a step's marker and what it wrote."""
-        self.marker(step).unlink(missing_ok=True)
-        for product in step.products:
-            shutil.rmtree(product) if product.is_dir() else product.unlink(missing_ok=True)
-
-    def seconds(self, name: str) -> float | None:
-        """How long the step of that name ran; None where it is not finished."""
-        marker = self.root / "done" / f"{name}.json"
-        return json.loads(marker.read_text()).get("seconds") if marker.exists() else None
-
-    def run(
-        self, step: Step, each_line: Callable[[str], None] = lambda line: None, environment: dict | None = None
-    ) -> None:
-        """Run a command, its output to its log and to `each_line`; its marker appears when it has ended well.
-
-        Raises:
-            StepFailed: it ended with an error or without a product; the message names the log.
-        """
-        self.forget(step)
-        start, log = time.monotonic(), self.log(step)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        status = self._run(step, log, each_line, environment or {})
-        if status:
-            said = _last_words(log)
-            raise StepFailed(f"`{step.shown}` ended with status {status}: {said}; see {log}", status)
-        for product in step.products:
-            if not product.exists():
-                raise StepFailed(f"`{step.shown}` ended without writing {product}; see {log}", status)
-        done = {**description(step), "seconds": round(time.monotonic() - start, 1)}
-        write_atomic(self.marker(step), json.dumps(done, indent=1) + "\n")
-
-    def stop(self) -> None:
-        """End what runs, and let nothing more begin."""
-        self.stopped = True
-        for process in list(self._running):
-            process.terminate()
-
-    def _run(self, step: Step, log: Path, each_line: Callable[[str], None], environment: dict[str, str]) -> int:
-        threads = {"OMP_NUM_THREADS": str(step.threads)} if step.threads else {}
-        with open(log, "w", encoding="utf-8") as file:
-            process = subprocess.Popen(
-                step.argv,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                env={**os.environ, **threads, **environment},
-                preexec_fn=_end_with_parent(),
-            )
-            self._running.add(process)
-            try:
-                if self.stopped:
-                    process.terminate()
-                for line in process.stdout:
-                    file.write(line)
-                    file.flush()
-                    each_line(line)
-                return process.wait()
-            except BaseException:
-                process.terminate()
-                process.wait()
-                raise
-            finally:
-                self._running.discard(process)
+    @property
+    def name(self) -> str:
+        """The name of its folder, its markers and its results."""
+        return f"{self.arm.name}-{self.seed}"
 
 
-def description(step: Step) -> dict:
-    """What a step is known by: its words and its inputs."""
-    inputs = {text: fingerprint(text) for text in step.inputs}
-    return {"command": list(step.command), "inputs": {text: found for text, found in inputs.items() if found}}
+def runs(study: Study) -> list[StudyRun]:
+    """The study's runs, seed by seed, so that a study cut short has compared something."""
+    return [StudyRun(arm, seed) for seed in study.seeds for arm in study.arms.values()]
 
 
-def fingerprint(text: str) -> str:
-    """A short text that changes with the file or folder of that name; "" where it names neither."""
-    path = Path(text)
-    if path.is_file():
-        status = path.stat()
-        if status.st_size > HASHED:
-            return f"{status.st_size} bytes of {status.st_mtime_ns}"
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    if path.is_dir():
-        known = [path / name for name in CONTENTS if (path / name).is_file()]
-        if path.parent != path and (path.parent / "manifest.json").is_file():
-            known.append(path.parent / "manifest.json")
-        names = sorted(f"{entry.name} {entry.stat().st_size}" for entry in path.iterdir() if entry.is_file())
-        return hashlib.sha256("\n".join([*names, *(fingerprint(str(one)) for one in known)]).encode()).hexdigest()[:16]
-    return ""
+# --- preparation -----------------------------------------------------------------------------------------------------
 
 
-def _last_words(log: Path) -> str:
-    """The log's last line that says something."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "no output"
+def prepare_steps(study: Study) -> list[Step]:
+    """The commands that make the data."""
+    return [Step(f"prepare-{n}", one.command, one.makes) for n, one in enumerate(study.prepare, 1)]
 
 
-def _end_with_parent() -> Callable[[], None] | None:
-    """On Linux, a function that makes a child process end when the study's process is killed."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None).prctl  # looked up before the fork
-    return lambda: prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def pairs_in_a_step(arm: Arm, processes: int) -> int:
+    """Pairs that one optimizer step of the arm sees over all processes."""
+    return arm.whole_number("batch-size", BATCH_SIZE) * processes * arm.whole_number("accum-freq", 1)
+
+
+def epochs(arm: Arm, processes: int) -> int:
+    """Epochs of a run: the arm's own number, or as many as its number of steps needs.
+
+    Raises:
+        DataError: the arm has `steps`, and nobody has counted the samples of its shards.
+    """
+    if arm.steps is None:
+        return arm.whole_number("epochs", EPOCHS)
+    sizes = count_samples(expand(arm_shards(arm, "train-data"), f"arms.{arm.name}: train-data"))
+    pairs = arm.whole_number("train-num-samples", 0) or (0 if sizes is None else int(sizes.sum()))
+    if not pairs:
+        raise DataError(f"arms.{arm.name}: steps needs train-num-samples, or a sizes.json beside the shards")
+    return math.ceil(arm.steps / math.ceil(pairs / pairs_in_a_step(arm, processes)))
+
+
+def checkpoints(study: Study, run: StudyRun, out: Path) -> list[tuple[int, Path]]:
+    """(epoch, file) of the checkpoints that are evaluated; the last epoch's is among them."""
+    last = epochs(run.arm, study.processes)
+    every = math.ceil(last / study.evaluation.points)
+    folder = out / "runs" / run.name / "checkpoints"
+    return [(n, folder / f"epoch_{n}.pt") for n in range(1, last + 1) if n % every == 0 or n == last]
+
+
+def train_step(study: Study, run: StudyRun, out: Path) -> Step:
+    """The training of one run."""
+    arm = run.arm
+    flags: dict[str, Flag] = {**arm.flags, **{flag: arm_shards(arm, flag) for flag in _data_flags(arm)}}
+    if not arm.sclip:
+        flags.setdefault("dataset-type", "webdataset")
+    last = epochs(arm, study.processes)
+    flags |= {"epochs": last, "save-frequency": math.ceil(last / study.evaluation.points), "seed": run.seed}
+    flags |= {"logs": str(out / "runs"), "name": run.name}
+    flags.setdefault("log-every-n-steps", 1 if arm.steps else 100)
+    return Step(
+        name=f"train-{run.name}",
+        command=(*_launcher(study.processes), TRAINING, *words(flags)),
+        products=(out / "runs" / run.name,),
+        inputs=_inputs(arm),
+        module=None if arm.sclip else SEEDED_TRAINING,
+        threads=study.threads,
+    )
+
+
+def _launcher(processes: int) -> tuple[str, ...]:
+    if processes == 1:
+        return ("python", "-m")
+    # `--` keeps newer torchruns from reading open_clip's --logs as one of theirs
+    return ("python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "--")
+
+
+def _data_flags(arm: Arm) -> list[str]:
+    return [flag for flag in ("train-data", "unpaired-data") if flag in arm.flags]
+
+
+def _inputs(arm: Arm) -> tuple[str, ...]:
+    """What the arm's flags name, of which some are files and folders."""
+    data = _data_flags(arm)
+    values = [value for flag, value in arm.flags.items() if isinstance(value, str) and flag not in data]
+    folders = {str(Path(url).parent) for flag in data for url in expand(str(arm.flags[flag]), flag).urls}
+    return (*(value.removeprefix("local-dir:") for value in values), *sorted(folders))
+
+
+# --- evaluation ------------------------------------------------------------------------------------------------------
+
+
+def start_steps(study: Study, out: Path) -> dict[tuple[str, ...], Step]:
+    """The evaluations of the start models, one for each model with its weights that arms start from.
+
+    An arm that starts from random weights has no start model to evaluate.
+    """
+    found: dict[tuple[str, ...], Step] = {}
+    for arm in study.arms.values():
+        key = (str(arm.flags["model"]), str(arm.flags.get("pretrained", "")))
+        if key not in found and has_weights(arm):
+            name = START if not found else f"{START}-{len(found) + 1}"
+            found[key] = eval_step(study, out, name, arm, [])
+    return found
+
+
+def has_weights(arm: Arm) -> bool:
+    """False where training begins from random weights."""
+    model = str(arm.flags["model"])
+    folder = Path(model.removeprefix("local-dir:"))
+    local = model.startswith("local-dir:") and any(any(folder.glob(pattern)) for pattern in WEIGHTS)
+    return bool(arm.flags.get("pretrained")) or model.startswith("hf-hub:") or local
+
+
+def eval_step(study: Study, out: Path, name: str, arm: Arm, files: list[Path]) -> Step:
+    """The evaluation of a run's checkpoints, or of the arm's start model where `files` is empty."""
+    model: dict[str, Flag] = {key: arm.flags[key] for key in ("model", "precision", "device") if key in arm.flags}
+    if files:
+        chosen = [word for file in files for word in ("--pretrained", str(file))]
+    else:
+        chosen = words({"pretrained": arm.flags["pretrained"]}) if arm.flags.get("pretrained") else []
+    result, ranks = result_files(out, name)
+    trained = [str(out / "done" / f"train-{name}.json")] if files else []
+    rest: dict[str, Flag] = {**model, **study.evaluation.flags, "json": str(result), "ranks": str(ranks)}
+    return Step(
+        name=f"eval-{name}",
+        command=("sclip", "eval", *chosen, *_set_words(study), *words(rest)),
+        products=(result, ranks),
+        inputs=(*trained, *_set_inputs(study)),
+        threads=study.threads,
+    )
+
+
+def _set_words(study: Study) -> list[str]:
+    tables = {"--zeroshot": study.evaluation.zeroshot, "--retrieval": study.evaluation.retrieval}
+    named = [(flag, f"{name}={folder}") for flag, table in tables.items() for name, folder in table.items()]
+    return [word for pair in named for word in pair]
+
+
+def _set_inputs(study: Study) -> list[str]:
+    folders = [*study.evaluation.zeroshot.values(), *study.evaluation.retrieval.values()]
+    return [place for folder in folders for place in (folder, f"{folder}/test")]
+
+
+def result_files(out: Path, name: str) -> tuple[Path, Path]:
+    """The file with the measures of a run, and the file with the ranks behind them."""
+    return out / "results" / f"{name}.json", out / "results" / f"{name}.npz"
+
+
+# --- words of a command ----------------------------------------------------------------------------------------------
+
+
+def words(flags: dict[str, Flag]) -> list[str]:
+    """The words of a command line.
+
+    A flag with a value gives `--flag value`, one that is true gives `--flag`, and a list gives all its values after one
+    `--flag`, or after a `--flag` each where the flag is one of `REPEATED`.
+    """
+    found: list[str] = []
+    for flag, value in flags.items():
+        if value is True:
+            found.append(f"--{flag}")
+        elif isinstance(value, list):
+            values = [str(one) for one in value]
+            found += [w for one in values for w in (f"--{flag}", one)] if flag in REPEATED else [f"--{flag}", *values]
+        else:
+            found += [f"--{flag}", str(value)]
+    return found
+
+
+def arm_shards(arm: Arm, flag: str) -> str:
+    """The shards that an arm's flag names, as open_clip takes them.
+
+    A folder becomes a brace pattern. Where the arm asks for a share of its shards, the pattern names so many of them.
+
+    Raises:
+        DataError: the shards are not there, or the share is not a whole number of them.
+    """
+    value = str(arm.flags[flag])
+    share = arm.paired_share if flag == "train-data" else arm.unpaired_share
+    if share == 1 and not any(Path(part).is_dir() for part in value.split("::")):
+        return value
+    urls = expand(value, f"arms.{arm.name}: {flag}").urls
+    wanted = share * len(urls)
+    if abs(wanted - round(wanted)) > 1e-6 * len(urls) + 0.02 or round(wanted) < 1:
+        raise DataError(
+            f"arms.{arm.name}: a share of {share:g} of {len(urls)} shards ({value}) is not a whole number of them; "
+            "convert with --shards"
+        )
+    return "::".join(_braces(part) for part in _by_folder(urls[: round(wanted)]))
+
+
+def _by_folder(urls: list[str]) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
+    for url in urls:
+        groups.setdefault(url.rpartition("/")[0], []).append(url)
+    return list(groups.values())
+
+
+def _braces(urls: list[str]) -> str:
+    """A brace pattern for shards of one folder: a range where they are numbered, else their names."""
+    if len(urls) == 1:
+        return urls[0]
+    folder, names = urls[0].rpartition("/")[0], [url.rpartition("/")[2] for url in urls]
+    stems = [name.removesuffix(".tar") for name in names]
+    first = stems[0]
+    if first.isdecimal() and [f"{int(first) + n:0{len(first)}d}" for n in range(len(stems))] == stems:
+        return f"{folder}/{{{first}..{stems[-1]}}}.tar"
+    return f"{folder}/{{{','.join(names)}}}"

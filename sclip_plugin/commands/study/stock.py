@@ -20,7 +20,7 @@ def seed_shuffles() -> None:
     number = count()
 
     class Seeded(random.Random):
-        def __init__(self, *_time_and_process):
+        def __init__(self, *_time_and_process: object) -> None:
             # in a loader's worker the initial seed differs between workers and follows from --seed
             super().__init__(f"{torch.initial_seed()}/{next(number)}")
 

@@ -14,7 +14,12 @@ START_TITLE = "start model"
 class Outcome:
     """All that a study found.
 
-    arms: {arm: {seed: result}}, only what is finished. start: the start models. failed: {run: message}.
+    Attributes:
+        study: what was run.
+        start: what the start models measure.
+        arms: the result of each seed of each arm, by the arm's name; only what is finished.
+        differences: the comparisons that the study asks for.
+        failed: the message of each run that failed, by the run's name.
     """
 
     study: Study
@@ -33,13 +38,13 @@ class Outcome:
         return self.study.arms[arm].title
 
     def spread(self, arm: str, measure: Measure) -> Spread | None:
-        """Of an arm over its seeds; None where none is finished."""
+        """An arm's measure over its seeds; None where none is finished."""
         values = [result.value(measure) for result in self.arms[arm].values()]
         return spread(values) if values else None
 
 
 def differences(study: Study, arms: dict[str, dict[int, RunResult]]) -> list[Difference]:
-    """Every arm to the baseline, then the pairs that the study asks for."""
+    """The difference of every arm to the baseline, then those of the pairs that the study asks for."""
     pairs = [(name, study.baseline) for name in study.arms if study.baseline and name != study.baseline]
     found = [
         difference(arms[first], arms[second], (first, second), measure, study.evaluation.bootstrap)
@@ -59,7 +64,7 @@ def markdown(outcome: Outcome) -> str:
 
 
 def main_table(outcome: Outcome) -> str:
-    """mean ± standard deviation over seeds, percent."""
+    """Each measure of each arm in percent, as mean ± standard deviation over seeds."""
     columns = outcome.measures
     rows = [["%", *(column.title for column in columns), "seeds"]]
     for number, result in enumerate(outcome.start, 1):
@@ -72,7 +77,7 @@ def main_table(outcome: Outcome) -> str:
 
 
 def difference_table(outcome: Outcome) -> str:
-    """Paired differences, points."""
+    """The differences in percentage points, with their intervals."""
     rows = [["difference, points", "", "mean", "95% over seeds", "95% over images", "seeds ahead"]]
     for one in outcome.differences:
         rows.append(
@@ -89,7 +94,7 @@ def difference_table(outcome: Outcome) -> str:
 
 
 def reading(outcome: Outcome) -> str:
-    """The differences that can be trusted: both intervals leave out zero."""
+    """One line for each difference that can be trusted, because both of its intervals leave out zero."""
     lines = []
     for one in outcome.differences:
         ends = (one.over_seeds.low, one.over_seeds.high, *one.over_images)  # NaN for one seed: neither above nor below
@@ -105,17 +110,19 @@ def reading(outcome: Outcome) -> str:
 
 
 def spread_cell(found: Spread | None) -> str:
+    """A table cell: mean ± standard deviation, or a dash where nothing is finished."""
     if found is None:
         return "–"
     return f"{found.mean:.1f}" if math.isnan(found.std) else f"{found.mean:.1f} ± {found.std:.1f}"
 
 
 def interval_cell(low: float, high: float) -> str:
+    """A table cell: an interval with signs, or a dash where there is none."""
     return "–" if math.isnan(low) else f"{low:+.1f} … {high:+.1f}"
 
 
 def table(rows: list[list[str]]) -> str:
-    """Markdown; columns are padded so that it reads well as text."""
+    """A Markdown table of rows of cells, the heading first; columns are padded so that it reads well as text."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")

@@ -10,9 +10,9 @@ import pytest
 
 from sclip_plugin import cli
 from sclip_plugin.atomic import write_atomic
-from sclip_plugin.commands.study import check, plan, spec
+from sclip_plugin.commands.study import check, spec, steps
+from sclip_plugin.commands.study.folder import Folder, StepFailed, description
 from sclip_plugin.commands.study.runner import Runner
-from sclip_plugin.commands.study.steps import Folder, StepFailed, description
 from sclip_plugin.errors import UsageError
 
 
@@ -214,4 +214,4 @@ def test_stock_runs_with_one_seed_are_equal(monkeypatch):
 
 def test_runs_go_seed_by_seed(file, tmp_path):
     study = spec.load(file, tmp_path / "o", seeds=[0, 1])
-    assert [run.name for run in plan.runs(study)] == ["plain-0", "full-0", "plain-1", "full-1"]
+    assert [run.name for run in steps.runs(study)] == ["plain-0", "full-0", "plain-1", "full-1"]

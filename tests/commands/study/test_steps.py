@@ -1,14 +1,12 @@
-"""A study's commands, and running one so that a second call goes on where one stopped."""
+"""Which commands a study consists of."""
 
 import dataclasses
 import json
-import shlex
 import sys
 
 import pytest
 
-from sclip_plugin.commands.study import plan, spec
-from sclip_plugin.commands.study.steps import Folder, Step, StepFailed, fingerprint
+from sclip_plugin.commands.study import spec, steps
 from sclip_plugin.errors import DataError
 
 
@@ -63,7 +61,7 @@ def flags(step, first):
 
 
 def step_of(study, arm, tmp_path):
-    return plan.train_step(study, plan.Run(study.arms[arm], 3), tmp_path / "o")
+    return steps.train_step(study, steps.StudyRun(study.arms[arm], 3), tmp_path / "o")
 
 
 def test_training_commands(study, tmp_path):
@@ -85,18 +83,18 @@ def test_training_commands(study, tmp_path):
 
 
 def test_epochs_follow_from_steps(study):
-    assert plan.epochs(study.arms["half"], 1) == 10  # 50 pairs, 2 steps each
-    assert plan.epochs(study.arms["half"], 2) == 20  # 64 pairs a step
-    assert plan.epochs(study.arms["epochs"], 1) == 4  # ceil(7 / ceil(100 / 64))
+    assert steps.epochs(study.arms["half"], 1) == 10  # 50 pairs, 2 steps each
+    assert steps.epochs(study.arms["half"], 2) == 20  # 64 pairs a step
+    assert steps.epochs(study.arms["epochs"], 1) == 4  # ceil(7 / ceil(100 / 64))
     fixed = dataclasses.replace(study.arms["half"], steps=None, flags={"epochs": 9})
-    assert plan.epochs(fixed, 1) == 9
+    assert steps.epochs(fixed, 1) == 9
 
 
 def test_checkpoints_and_evaluation(study, tmp_path):
-    run = plan.Run(study.arms["plain"], 3)
-    files = plan.checkpoints(study, run, tmp_path / "o")
+    run = steps.StudyRun(study.arms["plain"], 3)
+    files = steps.checkpoints(study, run, tmp_path / "o")
     assert [(n, file.name) for n, file in files] == [(3, "epoch_3.pt"), (5, "epoch_5.pt")]
-    step = plan.eval_step(study, tmp_path / "o", run.name, run.arm, [file for _, file in files])
+    step = steps.eval_step(study, tmp_path / "o", run.name, run.arm, [file for _, file in files])
     words = flags(step, 2)
     assert len(words["--pretrained"]) == 2
     assert (words["--zeroshot"], words["--workers"]) == ([f"s={tmp_path}/o/s"], ["3"])
@@ -107,7 +105,7 @@ def test_checkpoints_and_evaluation(study, tmp_path):
 def test_the_start_model_is_evaluated_with_its_own_weights(study, tmp_path, pretrained, words):
     arm = study.arms["plain"]
     arm = dataclasses.replace(arm, flags=arm.flags | ({} if pretrained is None else {"pretrained": pretrained}))
-    step = plan.eval_step(study, tmp_path / "o", "start", arm, [])
+    step = steps.eval_step(study, tmp_path / "o", "start", arm, [])
     assert list(step.command[2 : 2 + len(words)]) == words
     assert step.command.count("--pretrained") == len(words) // 2
 
@@ -123,73 +121,18 @@ def test_processes_run_under_torchrun(study, tmp_path):
 def test_a_share_that_is_no_number_of_shards(study, tmp_path):
     arm = dataclasses.replace(study.arms["full"], unpaired_share=0.3)
     with pytest.raises(DataError, match=r"arms\.full: a share of 0\.3 of 8 shards .* is not a whole number of them"):
-        plan.train_step(study, plan.Run(arm, 0), tmp_path / "o")
+        steps.train_step(study, steps.StudyRun(arm, 0), tmp_path / "o")
 
 
 def test_shards_of_several_folders_and_odd_names():
-    assert plan._braces(["a/03.tar", "a/04.tar"]) == "a/{03..04}.tar"
-    assert plan._braces(["a/x.tar", "a/y.tar"]) == "a/{x.tar,y.tar}"
-    assert plan._by_folder(["a/1.tar", "b/1.tar", "a/2.tar"]) == [["a/1.tar", "a/2.tar"], ["b/1.tar"]]
+    assert steps._braces(["a/03.tar", "a/04.tar"]) == "a/{03..04}.tar"
+    assert steps._braces(["a/x.tar", "a/y.tar"]) == "a/{x.tar,y.tar}"
+    assert steps._by_folder(["a/1.tar", "b/1.tar", "a/2.tar"]) == [["a/1.tar", "a/2.tar"], ["b/1.tar"]]
 
 
-def script(path, text, product, **more):
-    path.write_text(text)
-    return Step("job", ("python", str(path)), (product,), **more)
-
-
-def test_finished_steps_are_kept_and_unfinished_ones_start_anew(tmp_path):
-    product, folder = tmp_path / "product", Folder(tmp_path)
-    step = script(tmp_path / "job.py", f"open({str(product)!r}, 'a').write('x')", product)
-    assert not folder.finished(step)
-    folder.run(step)
-    assert folder.finished(step)
-    assert shlex.split(step.shown) == list(step.command)
-    folder.run(step)
-    assert product.read_text() == "x"  # the product of an earlier run is removed first
-    assert not folder.finished(dataclasses.replace(step, command=(*step.command, "other")))
-    product.unlink()
-    assert not folder.finished(step)
-
-
-def test_a_step_runs_again_where_its_inputs_changed(tmp_path):
-    source, folder = tmp_path / "in.txt", Folder(tmp_path)
-    source.write_text("a")
-    product = tmp_path / "product"
-    step = script(tmp_path / "job.py", f"open({str(product)!r}, 'w')", product, inputs=(str(source), "no such file"))
-    folder.run(step)
-    assert folder.finished(step)
-    source.write_text("b")
-    assert not folder.finished(step)
-
-
-def test_a_folder_is_known_by_its_files_and_its_manifest(tmp_path):
-    shards = tmp_path / "shards"
-    (shards / "paired").mkdir(parents=True)
-    before = fingerprint(str(shards / "paired"))
-    (shards / "manifest.json").write_text("{}")
-    after = fingerprint(str(shards / "paired"))
-    (shards / "paired" / "0.tar").write_text("x")
-    assert len({before, after, fingerprint(str(shards / "paired"))}) == 3
-
-
-def test_a_failing_step_names_its_log_and_last_words(tmp_path):
-    step = script(tmp_path / "job.py", "print('why'); raise SystemExit(3)", tmp_path / "product")
-    with pytest.raises(StepFailed, match=r"ended with status 3: why; see .*job\.log") as error:
-        Folder(tmp_path).run(step)
-    assert error.value.status == 3
-    assert not Folder(tmp_path).finished(step)
-    step = script(tmp_path / "job.py", "print('hm')", tmp_path / "product")
-    with pytest.raises(StepFailed, match="ended without writing .*product"):
-        Folder(tmp_path).run(step)
-
-
-def test_an_interruption_ends_the_command(tmp_path):
-    text = "import signal\nprint('on', flush=True)\nsignal.pause()"
-    step = script(tmp_path / "job.py", text, tmp_path / "product")
-
-    def interrupt(_line):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        Folder(tmp_path).run(step, interrupt)
-    assert not Folder(tmp_path).finished(step)
+@pytest.mark.parametrize("flag", ["batch-size", "accum-freq", "train-num-samples"])
+@pytest.mark.parametrize("value", ["many", [1, 2]])
+def test_a_flag_that_is_no_number_is_refused_by_name(study, tmp_path, flag, value):
+    arm = dataclasses.replace(study.arms["plain"], flags=study.arms["plain"].flags | {flag: value})
+    with pytest.raises(DataError, match=rf"arms\.plain: {flag} must be a whole number, got "):
+        steps.train_step(study, steps.StudyRun(arm, 0), tmp_path / "o")

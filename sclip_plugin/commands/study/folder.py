@@ -1,0 +1,187 @@
+"""A study's folder: running a step in it so that a second call goes on where one stopped.
+
+logs/NAME.log       a step's output
+done/NAME.json      a step's marker: it has been run to its end, by which words and on which inputs
+runs/, results/     what training and evaluation wrote
+"""
+
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sclip_plugin.atomic import write_atomic
+from sclip_plugin.commands.study.steps import Step
+from sclip_plugin.errors import SClipError
+
+HASHED: Final = 4 << 20  # larger files are known by size and time
+CONTENTS: Final = ("manifest.json", "sizes.json", "classnames.txt", "open_clip_config.json")  # tell a folder's contents
+USAGE: Final = 2  # exit status of wrong flags
+
+
+class StepFailed(SClipError):
+    """A command ended with an error.
+
+    Attributes:
+        status: its exit status.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Folder:
+    """A study's folder: its markers and logs, and the processes that work in it.
+
+    Args:
+        root: the folder; it is made when the first step runs.
+
+    Attributes:
+        stopped: True once `stop` has been called.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._running: set[subprocess.Popen[str]] = set()
+        self.stopped = False
+
+    def log(self, step: Step) -> Path:
+        """The file for a step's output."""
+        return self.root / "logs" / f"{step.name}.log"
+
+    def marker(self, step: Step) -> Path:
+        """The file that exists once a step has been run to its end."""
+        return self._marker(step.name)
+
+    def _marker(self, name: str) -> Path:
+        return self.root / "done" / f"{name}.json"
+
+    def finished(self, step: Step) -> bool:
+        """True where the step has been run to its end, with the same words on the same inputs."""
+        marker = self.marker(step)
+        if not marker.exists() or not all(product.exists() for product in step.products):
+            return False
+        found = json.loads(marker.read_text())
+        return {key: found.get(key) for key in ("command", "inputs")} == description(step)
+
+    def forget(self, step: Step) -> None:
+        """Remove a step's marker and what it wrote."""
+        self.marker(step).unlink(missing_ok=True)
+        for product in step.products:
+            shutil.rmtree(product) if product.is_dir() else product.unlink(missing_ok=True)
+
+    def seconds(self, name: str) -> float | None:
+        """How long the step of that name ran; None where it is not finished."""
+        marker = self._marker(name)
+        return json.loads(marker.read_text()).get("seconds") if marker.exists() else None
+
+    def run(
+        self,
+        step: Step,
+        each_line: Callable[[str], object] = lambda line: None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        """Run a command; its marker appears when it has ended well.
+
+        Args:
+            step: the command.
+            each_line: gets each line of its output, which goes to its log too.
+            environment: variables beside those of this process.
+
+        Raises:
+            StepFailed: it ended with an error or without a product; the message names the log.
+        """
+        self.forget(step)
+        start, log = time.monotonic(), self.log(step)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        status = self._run(step, log, each_line, environment or {})
+        if status:
+            said = _last_words(log)
+            raise StepFailed(f"`{step.shown}` ended with status {status}: {said}; see {log}", status)
+        for product in step.products:
+            if not product.exists():
+                raise StepFailed(f"`{step.shown}` ended without writing {product}; see {log}", status)
+        done = {**description(step), "seconds": round(time.monotonic() - start, 1)}
+        write_atomic(self.marker(step), json.dumps(done, indent=1) + "\n")
+
+    def stop(self) -> None:
+        """End what runs, and let nothing more begin."""
+        self.stopped = True
+        for process in list(self._running):
+            process.terminate()
+
+    def _run(self, step: Step, log: Path, each_line: Callable[[str], object], environment: dict[str, str]) -> int:
+        threads = {"OMP_NUM_THREADS": str(step.threads)} if step.threads else {}
+        with open(log, "w", encoding="utf-8") as file:
+            process = subprocess.Popen(
+                step.argv,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                env={**os.environ, **threads, **environment},
+                preexec_fn=_end_with_parent(),
+            )
+            assert process.stdout is not None  # a pipe was asked for
+            self._running.add(process)
+            try:
+                if self.stopped:
+                    process.terminate()
+                for line in process.stdout:
+                    file.write(line)
+                    file.flush()
+                    each_line(line)
+                return process.wait()
+            except BaseException:
+                process.terminate()
+                process.wait()
+                raise
+            finally:
+                self._running.discard(process)
+
+
+def description(step: Step) -> dict[str, object]:
+    """What a step is known by: its words, and the fingerprints of its inputs."""
+    inputs = {text: fingerprint(text) for text in step.inputs}
+    return {"command": list(step.command), "inputs": {text: found for text, found in inputs.items() if found}}
+
+
+def fingerprint(text: str) -> str:
+    """A short text that changes with the file or folder of that name; "" where it names neither."""
+    path = Path(text)
+    if path.is_file():
+        status = path.stat()
+        if status.st_size > HASHED:
+            return f"{status.st_size} bytes of {status.st_mtime_ns}"
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    if path.is_dir():
+        known = [path / name for name in CONTENTS if (path / name).is_file()]
+        if path.parent != path and (path.parent / "manifest.json").is_file():
+            known.append(path.parent / "manifest.json")
+        names = sorted(f"{entry.name} {entry.stat().st_size}" for entry in path.iterdir() if entry.is_file())
+        return hashlib.sha256("\n".join([*names, *(fingerprint(str(one)) for one in known)]).encode()).hexdigest()[:16]
+    return ""
+
+
+def _last_words(log: Path) -> str:
+    """The log's last line that is not blank."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "no output"
+
+
+def _end_with_parent() -> Callable[[], object] | None:
+    """On Linux, a function that makes a child process end when the study's process is killed."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up before the fork
+    return lambda: prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

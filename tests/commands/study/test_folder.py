@@ -1,0 +1,72 @@
+"""Running a step so that a second call goes on where one stopped."""
+
+import dataclasses
+import shlex
+
+import pytest
+
+from sclip_plugin.commands.study.folder import Folder, StepFailed, fingerprint
+from sclip_plugin.commands.study.steps import Step
+
+
+def script(path, text, product, **more):
+    path.write_text(text)
+    return Step("job", ("python", str(path)), (product,), **more)
+
+
+def test_finished_steps_are_kept_and_unfinished_ones_start_anew(tmp_path):
+    product, folder = tmp_path / "product", Folder(tmp_path)
+    step = script(tmp_path / "job.py", f"open({str(product)!r}, 'a').write('x')", product)
+    assert not folder.finished(step)
+    folder.run(step)
+    assert folder.finished(step)
+    assert shlex.split(step.shown) == list(step.command)
+    folder.run(step)
+    assert product.read_text() == "x"  # the product of an earlier run is removed first
+    assert not folder.finished(dataclasses.replace(step, command=(*step.command, "other")))
+    product.unlink()
+    assert not folder.finished(step)
+
+
+def test_a_step_runs_again_where_its_inputs_changed(tmp_path):
+    source, folder = tmp_path / "in.txt", Folder(tmp_path)
+    source.write_text("a")
+    product = tmp_path / "product"
+    step = script(tmp_path / "job.py", f"open({str(product)!r}, 'w')", product, inputs=(str(source), "no such file"))
+    folder.run(step)
+    assert folder.finished(step)
+    source.write_text("b")
+    assert not folder.finished(step)
+
+
+def test_a_folder_is_known_by_its_files_and_its_manifest(tmp_path):
+    shards = tmp_path / "shards"
+    (shards / "paired").mkdir(parents=True)
+    before = fingerprint(str(shards / "paired"))
+    (shards / "manifest.json").write_text("{}")
+    after = fingerprint(str(shards / "paired"))
+    (shards / "paired" / "0.tar").write_text("x")
+    assert len({before, after, fingerprint(str(shards / "paired"))}) == 3
+
+
+def test_a_failing_step_names_its_log_and_last_words(tmp_path):
+    step = script(tmp_path / "job.py", "print('why'); raise SystemExit(3)", tmp_path / "product")
+    with pytest.raises(StepFailed, match=r"ended with status 3: why; see .*job\.log") as error:
+        Folder(tmp_path).run(step)
+    assert error.value.status == 3
+    assert not Folder(tmp_path).finished(step)
+    step = script(tmp_path / "job.py", "print('hm')", tmp_path / "product")
+    with pytest.raises(StepFailed, match="ended without writing .*product"):
+        Folder(tmp_path).run(step)
+
+
+def test_an_interruption_ends_the_command(tmp_path):
+    text = "import signal\nprint('on', flush=True)\nsignal.pause()"
+    step = script(tmp_path / "job.py", text, tmp_path / "product")
+
+    def interrupt(_line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Folder(tmp_path).run(step, interrupt)
+    assert not Folder(tmp_path).finished(step)
