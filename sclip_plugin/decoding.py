@@ -5,11 +5,15 @@ a program changes it). open_clip opens an image with PIL and converts it to RGB;
 """
 
 import io
+import math
+from collections.abc import Callable
 from functools import cache
-from typing import IO, Final
+from typing import IO, Any, Final
 from warnings import filterwarnings
 
 from PIL import Image
+
+from sclip_plugin.errors import UsageError
 
 # What PIL recognises is far more; left out is what runs a program (EPS) and what no data set of photographs holds.
 FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")
@@ -81,3 +85,22 @@ def decode_rgb(data: bytes, draft: int | None = None) -> Image.Image:
         load(picture)
         # converting copies even where there is nothing to convert
         return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def draft_side(transform: Callable[[Any], Any]) -> int:
+    """The smallest side that a draft of a JPEG may have in training, in pixels: twice what the smallest crop is resized to.
+
+    The factor is ours: at twice the resolution, resizing hides what the draft leaves out.
+
+    Args:
+        transform: open_clip's training transform.
+
+    Raises:
+        UsageError: the transform has no random resized crop, so that nothing is known of its crops.
+    """
+    for step in getattr(transform, "transforms", ()):
+        size, scale = getattr(step, "size", None), getattr(step, "scale", None)
+        if size is not None and scale is not None:
+            longest = max(size) if isinstance(size, (tuple, list)) else size
+            return math.ceil(2 * longest / math.sqrt(min(scale)))
+    raise UsageError("--sclip-draft-jpeg needs a training transform with a random resized crop")

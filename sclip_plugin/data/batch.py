@@ -12,7 +12,12 @@ from torch import Tensor
 
 @dataclass
 class MixedImages:
-    """pixels: (B+U, 3, H, W), the pairs first. num_paired: B."""
+    """The images of a batch.
+
+    Attributes:
+        pixels: (B+U, 3, H, W), the pairs first.
+        num_paired: B.
+    """
 
     pixels: Tensor
     num_paired: int
@@ -31,7 +36,12 @@ class MixedImages:
 
 @dataclass
 class MixedTexts:
-    """tokens: (B, L) captions. candidates: bool (B, K), which keywords each caption holds, or None."""
+    """The texts of a batch.
+
+    Attributes:
+        tokens: (B, L), the captions.
+        candidates: bool (B, K), which keywords each caption holds; None without a keyword level.
+    """
 
     tokens: Tensor
     candidates: Tensor | None = None
@@ -55,8 +65,11 @@ class MixedTexts:
 class MixedBatch:
     """What a loader's worker hands over.
 
-    counts: what was read since the worker's last batch, by outcome ("paired: read", "paired: no caption", …).
-    error: a message where the worker cannot go on; images and texts are None then.
+    Attributes:
+        images: the batch's images; None where the worker cannot go on.
+        texts: the batch's texts; None likewise.
+        counts: what was read since the worker's last batch, by outcome ("paired: read", "paired: no caption", …).
+        error: why the worker cannot go on; None where it can.
     """
 
     images: MixedImages | None = None
@@ -66,6 +79,6 @@ class MixedBatch:
 
     def pin_memory(self) -> "MixedBatch":
         """Called by the DataLoader."""
-        if self.error:
+        if self.images is None or self.texts is None:
             return self
         return MixedBatch(self.images.pin_memory(), self.texts.pin_memory(), self.counts)

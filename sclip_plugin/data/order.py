@@ -1,10 +1,14 @@
 """Who reads what, and when: pure functions of seed, layout and epoch.
 
-Legend: W ranks, n workers per rank; a slot is one worker of one rank; S micro-steps per epoch.
+Legend: W ranks, n workers per rank; a slot is one worker of one rank; S micro-steps per epoch; B samples per rank and
+micro-step.
 
 The samples of a data set stand in an endless sequence of passes; each pass is the whole set, its shards in a new order.
 An epoch reads a window of that sequence, and each slot a contiguous part of the window, so that samples are divided
 where shards are fewer than slots, no sample is read by two slots, and nothing has to be read to know where to go on.
+
+The pairs are read in blocks, none of which runs from one pass into the next: two passes hold the same samples, and a
+global batch must not hold one of them twice. The batch between two passes is drawn up sample by sample.
 """
 
 import random
@@ -16,7 +20,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Segment:
-    """Samples first … stop-1 (None: to the end) of a shard; of a pass's samples only each `stride`-th, by `offset`."""
+    """A run of samples in one shard.
+
+    Attributes:
+        shard: number of the shard.
+        first: position of the first sample.
+        stop: position after the last one; None: to the end of the shard.
+        stride: of the samples that a pass gives, only each `stride`-th counts …
+        offset: … the one whose number in the pass leaves this remainder.
+    """
 
     shard: int
     first: int = 0
@@ -29,7 +41,13 @@ class Segment:
 class Layout:
     """The slot that asks, and the size of a step.
 
-    rank, world_size, worker, num_workers: which slot of how many. steps: S. batch: samples of one slot in one step.
+    Attributes:
+        rank: this rank's number, of `world_size`.
+        world_size: W.
+        worker: this worker's number, of `num_workers`.
+        num_workers: n, at least 1.
+        steps: S.
+        batch: samples that one slot reads for one of its steps, B.
     """
 
     rank: int
@@ -49,18 +67,19 @@ class Layout:
         """Number of this slot."""
         return self.rank * self.num_workers + self.worker
 
-    def own_steps(self, stop: int | None = None) -> int:
-        """How many of steps 0 … stop-1 this slot's worker gives: a DataLoader asks its workers in turn."""
-        return self._steps_of(self.worker, self.steps if stop is None else stop)
+    def own_steps(self, first: int = 0, stop: int | None = None) -> range:
+        """Those of the micro-steps first … stop-1 that this slot's worker gives: a DataLoader asks its workers in
+        turn."""
+        return self._steps_of(self.worker, first, self.steps if stop is None else stop)
 
-    def start(self, stop: int | None = None) -> int:
-        """Samples that the slots before this one read in steps 0 … stop-1."""
+    def start(self, first: int = 0, stop: int | None = None) -> int:
+        """Samples that the slots before this one read in the micro-steps first … stop-1."""
         stop = self.steps if stop is None else stop
-        before = sum(self._steps_of(worker, stop) for worker in range(self.worker))
-        return (self.rank * stop + before) * self.batch
+        before = sum(len(self._steps_of(worker, first, stop)) for worker in range(self.worker))
+        return (self.rank * (stop - first) + before) * self.batch
 
-    def _steps_of(self, worker: int, stop: int) -> int:
-        return len(range(worker, stop, self.num_workers))
+    def _steps_of(self, worker: int, first: int, stop: int) -> range:
+        return range(first + (worker - first) % self.num_workers, stop, self.num_workers)
 
 
 def generator(*words) -> random.Random:
@@ -117,10 +136,53 @@ class Passes:
             low, index = max(low, min(high, end)), index + 1
 
 
-def last_batch(passes: Passes, start: int, tail: int, wanted: int) -> list[tuple[int, int]]:
-    """(shard, position) of the samples of an epoch's last global batch.
+@dataclass(frozen=True)
+class Block:
+    """Micro-steps of an epoch whose pairs are found in one way.
 
-    The `tail` samples from `start` on, then the next order's, without any that is already there, up to `wanted`.
+    Attributes:
+        first: number of the first micro-step in the epoch.
+        stop: number after the last one.
+        position: where the block's samples begin in the endless sequence. Without `samples` the block reads on from
+            there, and stays within one pass.
+        samples: (shard, position) of each sample of the block, which is one global batch then; None: as said above.
+    """
+
+    first: int
+    stop: int
+    position: int
+    samples: list[tuple[int, int]] | None = None
+
+
+def epoch_blocks(passes: Passes, start: int, samples: int, global_batch: int, accum: int) -> Iterator[Block]:
+    """The blocks of an epoch that begins at `start` in the endless sequence and asks for so many samples.
+
+    A pass is read in whole global batches as far as it goes; what is left of it forms a batch with the first samples of
+    the next pass, each sample once. The epoch's last batch is formed in the same way.
+
+    Args:
+        passes: of the pairs; a pass holds at least one global batch.
+        start: position of the epoch's first sample.
+        samples: how many the epoch asks for; the last batch is filled beyond them.
+        global_batch: samples of one optimizer step.
+        accum: micro-steps of one optimizer step.
+    """
+    step, position, left = 0, start, samples
+    while left > 0:
+        in_pass = min(left, passes.total - position % passes.total)
+        whole = (in_pass - 1) // global_batch
+        if whole:
+            yield Block(step, step + whole * accum, position)
+        position, left, step = position + whole * global_batch, left - whole * global_batch, step + whole * accum
+        tail = in_pass - whole * global_batch
+        yield Block(step, step + accum, position, mixed_batch(passes, position, tail, global_batch))
+        position, left, step = position + global_batch, left - global_batch, step + accum
+
+
+def mixed_batch(passes: Passes, start: int, tail: int, wanted: int) -> list[tuple[int, int]]:
+    """(shard, position) of the samples of a global batch between two passes or at an epoch's end.
+
+    The `tail` samples from `start` on, then those that follow, without any that is already there, up to `wanted`.
     """
     chosen = dict.fromkeys(_positions(passes.window(start, start + tail)))
     for sample in _positions(passes.window(start + tail, start + tail + passes.total)):

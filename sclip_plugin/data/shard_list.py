@@ -9,18 +9,28 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import fsspec
 import numpy as np
-from braceexpand import UnbalancedBracesError, braceexpand
+from braceexpand import braceexpand
 from tqdm import tqdm
 
 from sclip_plugin.data.samples import count_samples_in
 from sclip_plugin.data.tar import is_local
 from sclip_plugin.errors import DataError, UsageError
 
+SIZES = "sizes.json"  # open_clip's table {shard name: samples}, beside the shards
 
-@dataclass
+
+@dataclass(frozen=True)
 class ShardList:
-    """urls: the shards, in order. weights: one per shard (upsampling factors), or None. flag: where they came from."""
+    """The shards that a pattern names.
+
+    Attributes:
+        urls: paths, URLs or pipes, in order.
+        weights: (shards,) upsampling factor of each; None: they are drawn equally often.
+        flag: the option that named them, for messages.
+        pattern: what the option said.
+    """
 
     urls: list[str]
     weights: np.ndarray | None
@@ -76,40 +86,94 @@ def _expand_source(source: str, flag: str) -> list[str]:
         return found
     try:
         return list(braceexpand(source)) or [source]
-    except UnbalancedBracesError:
+    except ValueError:  # braceexpand's error for unbalanced braces derives from it
         raise DataError(f"{flag}: unbalanced braces in {source!r}") from None
 
 
-def count_samples(shards: ShardList) -> np.ndarray | None:
-    """int64 (shards,): samples in each, from the `sizes.json` beside it, else counted from a local tar's headers.
+@dataclass(frozen=True)
+class ShardSet:
+    """One data set: its shards, and how many samples they hold.
 
-    None where a shard is neither listed nor local: then nobody knows before reading.
+    Attributes:
+        shards: the shards.
+        sizes: int64 (shards,), the samples in each; None where nobody knows before reading.
+        num_samples: how many samples count as the set, where the user says so.
+        unknown: why `sizes` is None, for messages.
     """
-    tables: dict[str, dict] = {}
+
+    shards: ShardList
+    sizes: np.ndarray | None
+    num_samples: int | None = None
+    unknown: str = ""
+
+    @property
+    def total(self) -> int | None:
+        """Samples in the set, as far as they are known."""
+        return self.num_samples if self.sizes is None else int(self.sizes.sum())
+
+    @classmethod
+    def of(cls, shards: ShardList, num_samples: int | None = None) -> "ShardSet":
+        """The set of these shards, with their sizes looked up.
+
+        Raises:
+            DataError: a `sizes.json` that is no table of counts.
+        """
+        sizes, unknown = look_up_sizes(shards)
+        return cls(shards, sizes, num_samples, unknown)
+
+
+def count_samples(shards: ShardList) -> np.ndarray | None:
+    """`look_up_sizes` without the reason: int64 (shards,), or None."""
+    return look_up_sizes(shards)[0]
+
+
+def look_up_sizes(shards: ShardList) -> tuple[np.ndarray | None, str]:
+    """Samples in each shard, int64 (shards,), and "".
+
+    They come from the `sizes.json` beside the shards, local or remote. A local shard that it does not list is counted
+    by its headers.
+
+    Returns:
+        (None, reason) where a remote shard's size is not known.
+
+    Raises:
+        DataError: a `sizes.json` that is no table of counts.
+    """
+    tables: dict[str, dict[str, int]] = {}
     sizes = np.full(len(shards), -1, dtype=np.int64)
+    reason = ""
     for index, url in enumerate(shards.urls):
-        if not is_local(url):
-            continue
-        folder, name = os.path.split(url)
+        if url.startswith("pipe:"):
+            return None, f"{url!r} is a pipe, beside which there is no sizes.json"
+        folder, _, name = url.rpartition("/")
         if folder not in tables:
-            tables[folder] = _read_sizes(folder, shards.flag)
+            tables[folder], why = _read_sizes(folder, url, shards.flag)
+            reason = reason or why
         sizes[index] = tables[folder].get(name, -1)
+        if sizes[index] < 0 and not is_local(url):
+            return None, reason or f"{folder}/{SIZES} does not list {name}"
     unknown = np.flatnonzero(sizes < 0)
-    if any(not is_local(shards.urls[index]) for index in unknown):
-        return None
     for index in tqdm(unknown, desc=f"{shards.flag}: counting samples", unit="shard", disable=None):
         sizes[index] = count_samples_in(shards.urls[index])
-    return sizes
+    return sizes, ""
 
 
-def _read_sizes(folder: str, flag: str) -> dict:
-    path = os.path.join(folder, "sizes.json")
-    if not os.path.isfile(path):
-        return {}
+def _read_sizes(folder: str, url: str, flag: str) -> tuple[dict[str, int], str]:
+    """The table beside a shard; ({}, reason) where there is none."""
+    path = f"{folder}/{SIZES}" if folder or not is_local(url) else SIZES
     try:
-        table = {str(name): int(size) for name, size in json.loads(Path(path).read_text()).items()}
-    except (ValueError, TypeError, AttributeError) as error:
+        with fsspec.open(path, "rb") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return {}, f"there is no {path}"
+    except Exception as error:  # file systems raise errors of their own: a missing package, no access, no network
+        if is_local(url):
+            raise DataError(f"{flag}: {path}: {error}") from None
+        return {}, f"{path} cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
+    try:
+        table = {str(name): int(size) for name, size in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{flag}: {path} is not a table of shard names and counts: {error}") from None
     if any(size < 0 for size in table.values()):
         raise DataError(f"{flag}: {path} has a negative count")
-    return table
+    return table, ""

@@ -1,44 +1,37 @@
 """A slot's decoded samples, in order: segments → samples → shuffle buffer → image and captions, bad ones counted."""
 
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any, TypeVar
 
 from sclip_plugin.data.order import Segment
-from sclip_plugin.data.samples import IMAGE_SUFFIXES, Skip, read_samples
-from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.data.samples import IMAGE_SUFFIXES, Members, Skip, read_samples
+from sclip_plugin.errors import DataError
 
-# Samples that wait, still encoded, to be drawn at random, and how many must wait before the first is drawn. Ours:
-# open_clip holds 5000 of one kind and reads 1000 before its first batch; we hold two kinds.
+# Samples that wait, still encoded, to be drawn at random, and how many must wait before the first is drawn. The numbers
+# are ours: open_clip holds 5000 of one kind and reads 1000 before its first batch; a mixed loader holds two kinds.
 SHUFFLE_BUFFER = 2000
 SHUFFLE_INITIAL = 500
+
+T = TypeVar("T")
 
 END_OF_PASS = None  # among segments, and among the samples read from them: all samples of the set have been passed
 
 
 @dataclass
 class Raw:
-    """An encoded sample and where it came from; `identity` is (shard, position)."""
+    """An encoded sample and where it came from.
+
+    Attributes:
+        identity: (shard, position), by which a sample is told from others.
+        members: its members by suffix.
+    """
 
     identity: tuple[int, int]
-    members: dict[str, bytes]
-
-
-def draft_side(transform) -> int:
-    """The smallest side that a draft of a JPEG may have: twice what the transform's smallest crop is resized to (ours).
-
-    Raises:
-        UsageError: a transform without a random resized crop, of which nothing is known.
-    """
-    for step in getattr(transform, "transforms", ()):
-        size, scale = getattr(step, "size", None), getattr(step, "scale", None)
-        if size is not None and scale is not None:
-            longest = max(size) if isinstance(size, (tuple, list)) else size
-            return math.ceil(2 * longest / math.sqrt(min(scale)))
-    raise UsageError("--sclip-draft-jpeg needs a training transform with a random resized crop")
+    members: Members
 
 
 @dataclass
@@ -55,13 +48,13 @@ class SampleStream:
 
     urls: list[str]
     name: str
-    decode: Callable[[Raw], object]
+    decode: Callable[[Raw], Any]
     flag: str
     counts: Counter = field(default_factory=Counter)
 
     dry_passes: int = 0  # passes in a row that gave nothing usable
 
-    def raw(self, segments) -> Iterator[Raw | None]:
+    def raw(self, segments: Iterable[Segment | None]) -> Iterator[Raw | None]:
         """Encoded samples of the segments, in order, and `END_OF_PASS` where the segments say so."""
         in_pass = 0
         for segment in segments:
@@ -69,7 +62,7 @@ class SampleStream:
                 in_pass = 0
                 yield END_OF_PASS
                 continue
-            faults = Counter()
+            faults: Counter = Counter()
             for position, members in read_samples(self.urls[segment.shard], segment.first, segment.stop, faults):
                 in_pass += 1
                 if in_pass % segment.stride == segment.offset:
@@ -77,7 +70,7 @@ class SampleStream:
             for reason, number in faults.items():
                 self.counts[f"{self.name}: {reason}"] += number
 
-    def decoded(self, raws, patience: int = 1) -> Iterator[tuple[Raw, object]]:
+    def decoded(self, raws: Iterable[Raw | None], patience: int = 1) -> Iterator[tuple[Raw, Any]]:
         """Usable samples; the others are counted by reason.
 
         Raises:
@@ -99,34 +92,42 @@ class SampleStream:
             self.counts[f"{self.name}: read"] += 1
             yield raw, sample
 
-    def window(self, segments, replacements: Callable[[int], Iterable[Segment]], rng: random.Random):
-        """Usable samples of the segments, shuffled; then, where some were not usable, of `replacements(0)`, … , each a
-        whole pass."""
+    def window(
+        self, segments: Iterable[Segment], replacements: Callable[[int], Iterable[Segment]], rng: random.Random
+    ) -> Iterator[tuple[Raw, Any]]:
+        """Usable samples of the segments, shuffled; then, to stand for those that were not usable, samples of
+        `replacements(0)`, `replacements(1)`, …, each a whole pass.
+
+        Raises:
+            DataError: a whole pass of replacements gave no usable sample.
+        """
         yield from self.decoded(shuffled(self.raw(segments), rng))
         yield from self.decoded(self.raw(forever(replacements)))
 
-    def endless(self, passes: Callable[[int], Iterable[Segment]], rng: random.Random):
+    def endless(self, passes: Callable[[int], Iterable[Segment]], rng: random.Random) -> Iterator[tuple[Raw, Any]]:
         """Usable samples of `passes(0)`, `passes(1)`, … for ever, each pass shuffled.
 
         A pass here is what the slot happens to see of the set. After one that gave nothing the slot goes through all
         shards, and only if that gives nothing either is the set unusable.
+
+        Raises:
+            DataError: the set is unusable.
         """
 
-        def passes_or_all(number):
+        def passes_or_all(number: int) -> Iterable[Segment]:
             return map(Segment, range(len(self.urls))) if self.dry_passes else passes(number)
 
         yield from self.decoded(shuffled(self.raw(forever(passes_or_all)), rng), patience=2)
 
     def nothing_usable(self) -> str:
-        """What a pass found, and what a usable sample needs."""
+        """What a pass found, and what a usable sample needs; for the user."""
         prefix = f"{self.name}: "
-        found = ", ".join(
-            f"{number} × {key.removeprefix(prefix)}" for key, number in sorted(self.counts.items()) if prefix in key
-        )
+        own = {key.removeprefix(prefix): n for key, n in sorted(self.counts.items()) if key.startswith(prefix)}
+        found = ", ".join(f"{number} × {outcome}" for outcome, number in own.items()) or "no samples"
         need = f"an image ({', '.join(IMAGE_SUFFIXES)})" + (" and a caption (.txt)" if self.name == "paired" else "")
         return (
             f"{self.flag}: no usable sample in a whole pass over {len(self.urls)} shards; "
-            f"found {found or 'no samples'}; a sample needs {need} under one key"
+            f"found {found}; a sample needs {need} under one key"
         )
 
 
@@ -137,10 +138,12 @@ def forever(passes: Callable[[int], Iterable[Segment]]) -> Iterator[Segment | No
         yield END_OF_PASS
 
 
-def shuffled(items, rng: random.Random, size: int = SHUFFLE_BUFFER, initial: int = SHUFFLE_INITIAL) -> Iterator:
+def shuffled(
+    items: Iterable[T | None], rng: random.Random, size: int = SHUFFLE_BUFFER, initial: int = SHUFFLE_INITIAL
+) -> Iterator[T | None]:
     """The items of each pass in random order, from a buffer of `size`; drawing begins once it holds `initial` and goes
     on at half speed until it is full. Nothing is held back across the end of a pass."""
-    buffer: list = []
+    buffer: list[T | None] = []
     for number, item in enumerate(items):
         if item is END_OF_PASS:
             rng.shuffle(buffer)
@@ -157,10 +160,10 @@ def shuffled(items, rng: random.Random, size: int = SHUFFLE_BUFFER, initial: int
     yield from buffer
 
 
-def take(stream: Iterator, number: int, taken: list | None = None) -> list:
-    """The next `number` samples with different identities, after those `taken` already (decoded pairs of `Raw`, it)."""
-    batch = list(taken or [])
-    present = {raw.identity for raw, _ in batch}
+def take(stream: Iterator[tuple[Raw, Any]], number: int) -> list[tuple[Raw, Any]]:
+    """The next `number` samples with different identities."""
+    batch: list[tuple[Raw, Any]] = []
+    present: set[tuple[int, int]] = set()
     repeats = 0
     while len(batch) < number:
         raw, sample = next(stream)

@@ -28,6 +28,7 @@ _EXTENDED = (
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
+_END_OF_ARCHIVE = ("EOFHeaderError", "EmptyHeaderError")  # tarfile's own, private names
 
 
 def is_local(url: str) -> bool:
@@ -59,9 +60,9 @@ class StrictTarInfo(tarfile.TarInfo):
         """One header block; called by `tarfile`."""
         found = super().frombuf(buf, encoding, errors)
         if not 0 <= found.size <= LARGEST_MEMBER:
-            raise tarfile.InvalidHeaderError(f"impossible size {found.size}")
+            raise tarfile.HeaderError(f"impossible size {found.size}")
         if found.type in _EXTENDED and found.size > LONGEST_EXTENDED_HEADER:
-            raise tarfile.InvalidHeaderError(f"extended header of {found.size} bytes")
+            raise tarfile.HeaderError(f"extended header of {found.size} bytes")
         return found
 
     @classmethod
@@ -70,9 +71,11 @@ class StrictTarInfo(tarfile.TarInfo):
         start = tar.offset
         try:
             found = super().fromtarfile(tar)
-        except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError, tarfile.ReadError):
-            raise  # the end of the archive; or an error that already says where
-        except (tarfile.HeaderError, ValueError, OverflowError, IndexError, RecursionError, TypeError) as error:
+        except tarfile.HeaderError as error:
+            if type(error).__name__ in _END_OF_ARCHIVE:
+                raise
+            raise tarfile.ReadError(f"{error} at byte {start}") from None
+        except (ValueError, OverflowError, IndexError, RecursionError, TypeError) as error:
             raise tarfile.ReadError(f"{error} at byte {start}") from None
         if not 0 <= found.size <= LARGEST_MEMBER or tar.offset <= start:
             raise tarfile.ReadError(f"impossible size {found.size} at byte {start}")
@@ -160,7 +163,9 @@ def samples(
     Raises:
         One of `UNREADABLE`.
     """
-    key, sample, position = None, {}, -1  # type: tuple[str | None, dict[str, Any], int]
+    key: str | None = None
+    sample: dict[str, T] = {}
+    position = -1
     for member in members(tar):
         name = name_of(member)
         found, suffix = split_key(name) if name else (None, "")

@@ -9,10 +9,9 @@ import torch
 from open_clip.transform import image_transform
 from PIL import Image
 
-from sclip_plugin.data.mixed import MixedConfig, Source, _Slot
-from sclip_plugin.data.shard_list import expand
-from sclip_plugin.data.stream import Raw, draft_side
-from sclip_plugin.decoding import decode_rgb
+from sclip_plugin.data.config import MixedConfig
+from sclip_plugin.data.shard_list import ShardSet, expand
+from sclip_plugin.decoding import decode_rgb, draft_side
 from sclip_plugin.errors import UsageError
 from sclip_plugin.training.run import Run
 from tests.helpers.shards import picture
@@ -70,7 +69,7 @@ def test_pixels_differ_but_little():
 @pytest.mark.parametrize("flag", [None, True])
 def test_the_flag_reaches_the_loader(flag, shards):
     """A 400 × 300 JPEG to crops of 64: half its size with the flag, whole without."""
-    source = Source(expand(str(shards / "unpaired"), "--unpaired-data"), None, 60)
+    source = ShardSet(expand(str(shards / "unpaired"), "--unpaired-data"), None, 60)
     args = SimpleNamespace(sclip_draft_jpeg=flag, rank=0, world_size=1, workers=0, device="cpu")
     transform = image_transform(64, is_train=True)
     loader = Run(args, None, MixedConfig(source, source, 4, 4)).build_loader(transform, None)

@@ -8,9 +8,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sclip_plugin.data.mixed import MixedConfig, MixedLoader, Source
+from sclip_plugin.data.config import MixedConfig
+from sclip_plugin.data.mixed import MixedLoader
 from sclip_plugin.data.order import Layout, Passes, whole_shards
-from sclip_plugin.data.shard_list import count_samples, expand
+from sclip_plugin.data.shard_list import ShardSet, count_samples, expand
 from sclip_plugin.data.stream import END_OF_PASS, shuffled
 from sclip_plugin.errors import DataError
 from tests.data.test_loader import Words, first_pixel, loaders, read, source
@@ -29,7 +30,7 @@ def remote(folder, count, flag="--train-data"):
     """The shards behind a pipe: nobody knows their sizes."""
     shards = expand(f"pipe:cat {folder}/{{000000..{len(list(folder.glob('*.tar'))) - 1:06d}}}.tar", flag)
     assert count_samples(shards) is None
-    return Source(shards, None, count)
+    return ShardSet(shards, None, count)
 
 
 @pytest.mark.parametrize("shards", [1, 2, 5, 16])
@@ -136,7 +137,7 @@ def test_a_hundred_thousand_shards(tmp_path):
     tracemalloc.start()
     shards = expand(f"{folder}/{{000000..099999}}.tar", "--train-data")
     sizes = count_samples(shards)
-    found = Source(shards, sizes)
+    found = ShardSet(shards, sizes)
     config = MixedConfig(found, found, 4, 4, rank=5, world_size=512, seed=1)
     window = next(Passes(sizes, 1, "paired").window(10**8 // 2, 10**8))
     held, _ = tracemalloc.get_traced_memory()
