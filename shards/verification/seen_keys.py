@@ -1,0 +1,38 @@
+"""The keys of a data set, which must not occur twice."""
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from sclip_plugin.shards.verification.faults import Fault
+
+
+class SeenKeys:
+    """Every key that has come, without case, and the shard in which it came.
+
+    They stand in a temporary database, so that memory does not grow with their number. Use it as a context manager,
+    which removes the database at the end.
+    """
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("")
+        self._db.execute("CREATE TABLE keys (key TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")
+
+    def __enter__(self) -> "SeenKeys":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+
+    def add(self, keys: Iterable[str], shard: Path) -> list[Fault]:
+        """Remember the keys of a shard; returns a fault for each that has come before."""
+        faults = []
+        for key in keys:
+            row = (key.casefold(), f"{shard.parent.name}/{shard.name}")
+            if not self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", row).rowcount:
+                (before,) = self._db.execute("SELECT place FROM keys WHERE key = ?", row[:1]).fetchone()
+                faults.append(Fault("key occurs twice", f"{shard}: {key}, before in {before}"))
+        return faults

@@ -1,0 +1,162 @@
+"""The checks of one shard: what can be said of it without looking at the others."""
+
+import hashlib
+import io
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sclip_plugin.data import tar
+from sclip_plugin.data.samples import IMAGE_SUFFIXES, Members, Skip, captions
+from sclip_plugin.shards import layout
+from sclip_plugin.shards.contact_sheet import Thumbnail
+from sclip_plugin.shards.images import Transform, inspect
+from sclip_plugin.shards.verification.faults import Fault
+from sclip_plugin.shards.verification.parts import Part
+
+KNOWN = frozenset((*IMAGE_SUFFIXES, "txt", "json", "cls"))  # suffixes of members that training or evaluation reads
+
+
+@dataclass
+class ShardFindings:
+    """What is in a shard, and what is wrong with it.
+
+    Attributes:
+        samples: runs of members with one key.
+        captions: captions of the samples whose image is right.
+        bytes: length of the file.
+        sha256: of the whole file, in hexadecimal.
+        keys: of the samples, in order.
+        faults: in the order in which they were found.
+        notes: {what the user should see that is no fault: how often}.
+        thumbnails: the first samples, for a contact sheet.
+    """
+
+    samples: int = 0
+    captions: int = 0
+    bytes: int = 0
+    sha256: str = ""
+    keys: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    thumbnails: list[Thumbnail] = field(default_factory=list)
+
+
+def check_shard(part: Part, path: Path, thumbnails: int = 0) -> ShardFindings:
+    """Read a shard to its end and decode every image.
+
+    Args:
+        part: what the shard belongs to; its kind decides what a sample must hold.
+        path: the tar.
+        thumbnails: how many samples to keep for a contact sheet.
+    """
+    found = ShardFindings(bytes=path.stat().st_size, sha256=_sha256(path))
+    try:
+        for key, members in _samples(path, found):
+            found.samples += 1
+            found.keys.append(key)
+            if fault := _check_sample(part, members, found, thumbnails):
+                found.faults.append(Fault(fault, f"{path}: {key}"))
+    except tar.UNREADABLE as error:
+        found.faults.append(Fault("tar cannot be read to its end", f"{path}: {error}"))
+    return found
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _samples(path: Path, found: ShardFindings) -> Iterator[tuple[str, Members]]:
+    """(key, members) of each sample; the faults of names are added to what was found."""
+    seen: set[str] = set()  # suffixes in the sample that is being read
+
+    def name_of(member: tarfile.TarInfo) -> str | None:
+        name = tar.plain_name(member)
+        key, suffix = tar.split_key(name) if name else (None, "")
+        if name is None or key is None:
+            found.faults.append(Fault("member that belongs to no sample", f"{path}: {member.name}"))
+            return None
+        if "." in suffix or name.startswith("/") or ".." in name.split("/"):
+            found.faults.append(Fault("key with a dot, or a name that leads out", f"{path}: {name}"))
+        return name
+
+    def content(member: tarfile.TarInfo, suffix: str) -> bytes:
+        if suffix in seen:
+            found.faults.append(Fault("member occurs twice in its sample", f"{path}: {member.name}"))
+        seen.add(suffix)
+        return tar.read(archive, member)
+
+    with tar.open_tar(str(path), compressed=False) as archive:
+        for _, key, members in tar.samples(archive, content, name_of=name_of):
+            seen.clear()
+            yield key, members
+
+
+def _check_sample(part: Part, members: Members, found: ShardFindings, thumbnails: int) -> str:
+    """The first fault of a sample, "" without one. Counts its captions."""
+    for suffix in sorted(members.keys() - KNOWN):
+        found.notes[f"member .{suffix}, which training does not read"] += 1
+    images = [suffix for suffix in IMAGE_SUFFIXES if suffix in members]
+    if len(images) != 1:
+        return "several images in one sample" if images else "no image"
+    image = members[images[0]]
+    if fault := _image_fault(image):
+        return fault
+    texts, fault = _check_texts(part, members)
+    found.captions += len(texts)
+    if len(found.thumbnails) < thumbnails:
+        found.thumbnails.append(Thumbnail(image, tuple(texts) or ("no text",)))
+    return fault
+
+
+class _ImageInMemory:
+    """An encoded image, as `images.inspect` takes it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.size = data, len(data)
+
+    def open(self) -> io.BytesIO:
+        return io.BytesIO(self.data)
+
+
+def _image_fault(data: bytes) -> str:
+    verdict = inspect(_ImageInMemory(data), Transform(), check=True)
+    if verdict.fault:
+        return f"image: {verdict.fault}"
+    return f"image that open_clip decodes wrongly: {verdict.recode}" if verdict.recode else ""
+
+
+def _check_texts(part: Part, members: Members) -> tuple[list[str], str]:
+    """(captions, fault) of a sample, by the kind of its part; the fault is "" without one."""
+    if part.kind == layout.CLASSES:
+        return [], _class_fault(part, members)
+    try:
+        texts = captions(members)
+    except Skip as reason:
+        return [], str(reason) if part.kind and part.kind != layout.UNPAIRED else ""
+    if part.kind == layout.UNPAIRED:
+        return [], "caption in an unpaired sample"
+    lines = [line for line in _text(members, "txt").splitlines() if line.strip()]
+    if part.kind == layout.VAL:
+        return lines, "" if lines else "no caption in .txt"
+    if part.kind == layout.PAIRED and len(lines) != 1:
+        return texts, "not one caption in .txt, which stock open_clip reads"
+    return texts, ""
+
+
+def _class_fault(part: Part, members: Members) -> str:
+    text = _text(members, "cls").strip()
+    if text.isdecimal() and int(text) < len(part.classes):
+        return ""
+    return f"class {text!r} is not in classnames.txt" if text else "no class"
+
+
+def _text(members: Members, suffix: str) -> str:
+    """A member as text; "" where it is missing."""
+    return members.get(suffix, b"").decode("utf-8", "replace")

@@ -1,0 +1,64 @@
+"""Every check of a folder of shards, one after the other."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sclip_plugin.shards.threads import in_threads
+from sclip_plugin.shards.verification.faults import Faults
+from sclip_plugin.shards.verification.findings import Findings
+from sclip_plugin.shards.verification.folder_checks import folder_faults, manifest_faults
+from sclip_plugin.shards.verification.parts import Part, find_parts
+from sclip_plugin.shards.verification.seen_keys import SeenKeys
+from sclip_plugin.shards.verification.shard_checks import ShardFindings, check_shard
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a folder holds.
+
+    Attributes:
+        findings: {part: what its shards hold}.
+        faults: everything that is wrong.
+    """
+
+    findings: dict[Part, Findings]
+    faults: Faults
+
+
+def verify(root: Path, workers: int = 1, thumbnails: int = 0) -> Verification:
+    """Decode every image of a folder's shards; check keys, members, captions, counts and hashes.
+
+    Args:
+        root: what `sclip convert` or `sclip split` wrote, an evaluation set, or any folder of tars.
+        workers: threads; the result is the same for any number.
+        thumbnails: samples of each shard to keep for a contact sheet.
+
+    Raises:
+        DataError: there is no such folder, or it holds no tars.
+    """
+    findings: dict[Part, Findings] = {part: Findings() for part in find_parts(root)}
+    faults = Faults()
+    _check_shards(root, findings, faults, workers, thumbnails)
+    faults.add(folder_faults(root, findings))
+    faults.add(manifest_faults(root, findings))
+    return Verification(findings, faults)
+
+
+def _check_shards(root: Path, findings: dict[Part, Findings], faults: Faults, workers: int, thumbnails: int) -> None:
+    """Fill `findings` and `faults` from the shards, in order."""
+    jobs = [(part, shard) for part in findings for shard in part.shards]
+    size = sum(shard.stat().st_size for _, shard in jobs)
+    check = partial(_check, thumbnails=thumbnails)
+    with SeenKeys() as seen, tqdm(total=size, desc="verifying", unit="B", unit_scale=True, disable=None) as bar:
+        for (part, shard), found in zip(jobs, in_threads(check, jobs, workers)):
+            bar.update(found.bytes)
+            findings[part].add(str(shard.relative_to(root)), found)
+            faults.add(found.faults)
+            faults.add(seen.add(found.keys, shard))
+
+
+def _check(job: tuple[Part, Path], thumbnails: int) -> ShardFindings:
+    return check_shard(*job, thumbnails)
