@@ -1,34 +1,62 @@
-"""Zero-shot classification and retrieval of a checkpoint, on sets in CLIP_benchmark's layout.
+"""Evaluate checkpoints by zero-shot classification and retrieval, on sets in CLIP_benchmark's layout.
 
 Example:
-    sclip eval --model ViT-B-32 --pretrained logs/RUN/checkpoints/epoch_25.pt \\
+    sclip eval --model ViT-B-32-quickgelu --pretrained logs/RUN/checkpoints/epoch_25.pt \\
         --zeroshot aid=shards/aid --retrieval val=shards/val
 
 `--pretrained` is a training checkpoint, a weights file, or one of open_clip's tags; without it, `--model local-dir:DIR`
-takes the weights in DIR. Given several times, each is evaluated. Prints a table in percent; `--json` writes the
-measures under CLIP_benchmark's names; `--bootstrap 1000` adds 95% intervals: how far they would move with other images.
+takes the weights in DIR. Given several times, each is evaluated. The command prints a table in percent. `--json` writes
+the measures under CLIP_benchmark's names. `--bootstrap 1000` adds 95% intervals: how far the measures would move with
+other images.
 """
 
+import argparse
 import io
 import json
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sclip_plugin.atomic import write_atomic
-from sclip_plugin.commands.flags.evaluation import (
-    CLASSIFICATION_TASK,
-    RETRIEVAL_TASK,
-    add_set_arguments,
-    check_sets,
-    device_of,
-    evaluate_model,
-    requested_sets,
-)
+from sclip_plugin.commands.flags.evaluation import add_set_arguments, evaluation_options, requested_sets
 from sclip_plugin.errors import UsageError
+from sclip_plugin.evaluation.evaluate import EvaluationOptions, NamedSet, SetResult, check_sets, evaluate_model
 from sclip_plugin.evaluation.models import check_model, load_model
+from sclip_plugin.evaluation.names import TASKS, short_name
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
-def add_arguments(parser) -> None:
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+        model: open_clip's name of the model, or `local-dir:DIR`.
+        checkpoints: what `--pretrained` names; (None,) for the model's own weights.
+        sets: the evaluation sets.
+        options: how they are evaluated.
+        json: the file for the measures, if any.
+        ranks: the file for the ranks, if any.
+    """
+
+    model: str
+    checkpoints: tuple[str | None, ...]
+    sets: tuple[NamedSet, ...]
+    options: EvaluationOptions
+    json: Path | None
+    ranks: Path | None
+
+    @property
+    def several(self) -> bool:
+        """True where more than one checkpoint is evaluated, so that each measure must say whose it is."""
+        return len(self.checkpoints) > 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sclip eval`."""
     parser.add_argument("--model", required=True, help="open_clip model name, or local-dir:DIR")
     parser.add_argument("--pretrained", action="append", help="checkpoint file or pretrained tag; repeatable")
@@ -40,78 +68,66 @@ def add_arguments(parser) -> None:
     )
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     """Evaluate, print, write. Returns 0."""
-    sets = requested_sets(args)
-    _check(args)
-    check_sets(sets)
-    args.pretrained = args.pretrained or [None]
-    records, ranks = [], {}
-    for pretrained in args.pretrained:
-        found = evaluate_sets(args, pretrained, sets)
-        title = f"{pretrained}\n" if len(args.pretrained) > 1 else ""
-        print(f"{title}{table(found)}" + ("\n" if title else ""), flush=True)
-        for record in found:
-            place = f"{pretrained}/" if title else ""
-            ranks |= {f"{place}{record['dataset']}/{name}": part for name, part in record.pop("ranks").items()}
-            records.append({"pretrained": pretrained, **record} if title else record)
-    _write(args, records, ranks)
+    request = _request(args)
+    check_sets(request.sets)
+    records: list[dict[str, Any]] = []
+    ranks: dict[str, np.ndarray] = {}
+    for checkpoint in request.checkpoints:
+        loaded = load_model(request.model, checkpoint, request.options.device, request.options.precision)
+        results = evaluate_model(*loaded, request.sets, request.options)
+        print(f"{checkpoint}\n{table(results)}\n" if request.several else table(results), flush=True)
+        whose, place = ({"pretrained": checkpoint}, f"{checkpoint}/") if request.several else ({}, "")
+        records += [{**whose, **result.record()} for result in results]
+        for result in results:
+            ranks |= {f"{place}{result.set.name}/{name}": part for name, part in result.ranks.items()}
+    _write(request, records, ranks)
     return 0
 
 
-def _write(args, records: list[dict], ranks: dict) -> None:
-    if args.ranks:
-        import numpy as np
-
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **ranks)
-        write_atomic(args.ranks, buffer.getvalue())
-    if args.json:
-        one = args.pretrained[0] if len(args.pretrained) == 1 else args.pretrained
-        report = {"model": args.model, "pretrained": one, "precision": args.precision, "results": records}
-        write_atomic(args.json, json.dumps(report, indent=2) + "\n")
-
-
-def _check(args) -> None:
-    if args.bootstrap is not None and args.bootstrap < 2:
-        raise UsageError(f"--bootstrap must be at least 2, got {args.bootstrap}")
+def _request(args: argparse.Namespace) -> Request:
+    sets, options = requested_sets(args), evaluation_options(args, args.bootstrap)
     if args.ranks and args.ranks.suffix != ".npz":
         raise UsageError(f"--ranks {args.ranks}: the name must end in .npz")
     twice = [name for name, number in Counter(args.pretrained or []).items() if number > 1]
     if twice:
         raise UsageError(f"--pretrained {twice[0]} is given twice")
     check_model(args.model, args.pretrained)
+    return Request(args.model, tuple(args.pretrained or [None]), sets, options, args.json, args.ranks)
 
 
-def evaluate_sets(args, pretrained: str | None, sets) -> list[dict]:
-    """`evaluate_model` of a checkpoint."""
-    device = device_of(args)
-    loaded = load_model(args.model, pretrained, device, args.precision)
-    return evaluate_model(loaded, sets, args, device)
+def _write(request: Request, records: list[dict[str, Any]], ranks: "dict[str, np.ndarray]") -> None:
+    if request.ranks:
+        import numpy as np
+
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = {**ranks}  # to numpy's stub, any of these names may be its flag `allow_pickle`
+        np.savez_compressed(buffer, **arrays)
+        write_atomic(request.ranks, buffer.getvalue())
+    if request.json:
+        whose = list(request.checkpoints) if request.several else request.checkpoints[0]
+        report = {"model": request.model, "pretrained": whose, "precision": request.options.precision}
+        write_atomic(request.json, json.dumps({**report, "results": records}, indent=2) + "\n")
 
 
-def _short(metric: str) -> str:
-    """`image_retrieval_recall@1` as `image R@1`: a row must fit a terminal."""
-    return metric.replace("_retrieval_recall@", " R@")
+def table(results: Sequence[SetResult]) -> str:
+    """What a model measures, as text in percent, one block for each kind of set."""
+    blocks = [[result for result in results if result.set.kind == kind] for kind in TASKS]
+    return "\n\n".join(_block(block) for block in blocks if block)
 
 
-def table(results: list[dict]) -> str:
-    """The records as text, percent, one block for each task."""
-    blocks = []
-    for task in (CLASSIFICATION_TASK, RETRIEVAL_TASK):
-        rows = [record for record in results if record["task"] == task]
-        if rows:
-            names = list(rows[0]["metrics"])
-            spans = any("intervals" in record for record in rows)
-            titles = [f"{_short(name):>{9 if spans else 0}}" for name in names]
-            width = max(len(task), *(len(record["dataset"]) for record in rows))
-            lines = ["  ".join([f"{task:<{width}}", f"{'images':>7}", *titles])]
-            for record in rows:
-                cells = [f"{100 * record['metrics'][name]:>{len(title)}.1f}" for name, title in zip(names, titles)]
-                lines.append("  ".join([f"{record['dataset']:<{width}}", f"{record['counts']['images']:>7}", *cells]))
-                if "intervals" in record:
-                    ends = [[f"{100 * end:.1f}" for end in record["intervals"][name]] for name in names]
-                    cells = [f"{'–'.join(pair):>{len(title)}}" for pair, title in zip(ends, titles)]
-                    lines.append("  ".join([f"{'  95% interval':<{width}}", " " * 7, *cells]))
-            blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+def _block(results: Sequence[SetResult]) -> str:
+    task, names = TASKS[results[0].set.kind], list(results[0].metrics)
+    spans = any(result.intervals is not None for result in results)
+    titles = [f"{short_name(name):>{9 if spans else 0}}" for name in names]
+    width = max(len(task), *(len(result.set.name) for result in results))
+    lines = ["  ".join([f"{task:<{width}}", f"{'images':>7}", *titles])]
+    for result in results:
+        cells = [f"{100 * result.metrics[name]:>{len(title)}.1f}" for name, title in zip(names, titles)]
+        lines.append("  ".join([f"{result.set.name:<{width}}", f"{result.counts['images']:>7}", *cells]))
+        if result.intervals is not None:
+            ends = [[f"{100 * end:.1f}" for end in result.intervals[name]] for name in names]
+            cells = [f"{'–'.join(pair):>{len(title)}}" for pair, title in zip(ends, titles)]
+            lines.append("  ".join([f"{'  95% interval':<{width}}", " " * 7, *cells]))
+    return "\n".join(lines)

@@ -1,11 +1,14 @@
 """Weights between two models: the line, the choice, the checkpoint that plain open_clip loads."""
 
+import argparse
+import copy
 import json
 
 import pytest
 import torch
 
 from sclip_plugin import cli
+from sclip_plugin.commands import wiseft
 from sclip_plugin.commands.wiseft.interpolate import Point, choose, interpolate
 from sclip_plugin.evaluation.models import load_model
 from tests.evaluation.sets import model_with_weights
@@ -64,6 +67,17 @@ def test_command_writes_what_it_chose(models, tmp_path, capsys):
     assert cli.main([*common[:-1], "1", "--out", str(tmp_path / "w.safetensors")]) == 0
     assert cli.main(["eval", "--model", start, "--pretrained", str(tmp_path / "w.safetensors"), *sets]) == 0
     assert "chosen: alpha" in capsys.readouterr().out
+
+
+def test_the_parsed_arguments_stay_as_they_are(models, tmp_path):
+    parser = argparse.ArgumentParser()
+    wiseft.add_arguments(parser)
+    sets = ["--retrieval", f"val={write_retrieval_set(tmp_path / 'val', 9)}", "--device", "cpu"]
+    words = ["--model", models[0], "--tuned", models[1], *sets, "--alphas", "1", "--json", str(tmp_path / "w.json")]
+    args = parser.parse_args(words)
+    before = copy.deepcopy(vars(args))
+    assert wiseft.run(args) == 0
+    assert vars(args) == before
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Flags that several commands share: how they are declared, and how they are checked and turned into values."""
+"""Flags that several commands share: how they are declared, checked and turned into values."""

@@ -1,91 +1,62 @@
-"""The evaluation sets that a command line asks for: its flags, their checks, and evaluating a loaded model on them."""
+"""The evaluation sets that a command line asks for, and how they are evaluated: flags, their checks, their values."""
 
+import argparse
 from collections import Counter
 
 from sclip_plugin.errors import UsageError
+from sclip_plugin.evaluation.evaluate import EvaluationOptions, NamedSet
+from sclip_plugin.evaluation.names import CLASSIFICATION, PRECISIONS, RETRIEVAL, named_folder
 
-CLASSIFICATION_TASK, RETRIEVAL_TASK = "zeroshot_classification", "zeroshot_retrieval"
-PRECISIONS = ("fp32", "amp", "amp_bf16", "bf16", "fp16")
+SET_FLAGS = {CLASSIFICATION: "--zeroshot", RETRIEVAL: "--retrieval"}
 
 
-def add_set_arguments(parser) -> None:
-    """--zeroshot, --retrieval, and how they are evaluated."""
-    parser.add_argument(
-        "--zeroshot", action="append", default=[], metavar="NAME=DIR", help="classification set; repeatable"
-    )
-    parser.add_argument(
-        "--retrieval", action="append", default=[], metavar="NAME=DIR", help="retrieval set; repeatable"
-    )
+def add_set_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--zeroshot`, `--retrieval`, and how the sets are evaluated."""
+    for kind, flag in SET_FLAGS.items():
+        parser.add_argument(flag, action="append", default=[], metavar="NAME=DIR", help=f"a {kind} set; repeatable")
     parser.add_argument("--batch-size", type=int, default=64, help="images or texts in a forward pass (default 64)")
     parser.add_argument("--workers", type=int, default=0, help="processes that decode images (default 0: this one)")
-    parser.add_argument("--device", help="default: cuda where there is one, else cpu")
+    parser.add_argument("--device", help="where the model runs (default: cuda where there is one, else cpu)")
     parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="as open_clip's (default fp32)")
 
 
-def requested_sets(args) -> list[tuple[str, str, str]]:
-    """(task, name, folder) of each set.
+def requested_sets(args: argparse.Namespace) -> tuple[NamedSet, ...]:
+    """The sets that the command line names, classification sets first.
 
     Raises:
-        UsageError: no set, one that is not NAME=DIR, two of one name, numbers out of range.
+        UsageError: there is no set, one is not NAME=DIR, or two of one kind have one name.
     """
-    sets = [(CLASSIFICATION_TASK, *_named(text, "--zeroshot")) for text in args.zeroshot]
-    sets += [(RETRIEVAL_TASK, *_named(text, "--retrieval")) for text in args.retrieval]
+    given = {CLASSIFICATION: args.zeroshot, RETRIEVAL: args.retrieval}
+    sets = [NamedSet(kind, *named_folder(text, SET_FLAGS[kind])) for kind, texts in given.items() for text in texts]
     if not sets:
         raise UsageError("nothing to evaluate: pass --zeroshot NAME=DIR or --retrieval NAME=DIR")
-    for (task, name), number in Counter((task, name) for task, name, _ in sets).items():
+    for (kind, name), number in Counter((one.kind, one.name) for one in sets).items():
         if number > 1:
-            flag = "--zeroshot" if task == CLASSIFICATION_TASK else "--retrieval"
-            raise UsageError(f"{flag} {name} is given twice")
-    if args.batch_size < 1 or args.workers < 0:
-        raise UsageError("--batch-size must be at least 1 and --workers at least 0")
-    return sets
+            raise UsageError(f"{SET_FLAGS[kind]} {name} is given twice")
+    return tuple(sets)
 
 
-def _named(text: str, flag: str) -> tuple[str, str]:
-    name, equals, folder = text.partition("=")
-    if not (name and equals and folder):
-        raise UsageError(f"{flag} must be NAME=DIR, got {text!r}")
-    return name, folder
-
-
-def check_sets(sets) -> None:
-    """Look at the files of all sets, before a model loads.
-
-    Raises:
-        DataError: a set that is incomplete or of the other kind.
-    """
-    from sclip_plugin.evaluation.sets import CLASSIFICATION, RETRIEVAL, open_set
-
-    for task, _, folder in sets:
-        open_set(folder, CLASSIFICATION if task == CLASSIFICATION_TASK else RETRIEVAL)
-
-
-def device_of(args) -> str:
-    """--device, or cuda where there is one."""
-    import torch
-
-    return args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def evaluate_model(loaded, sets, args, device: str) -> list[dict]:
-    """One record per set: dataset, task, metrics, counts, ranks, and intervals where --bootstrap asks for them.
+def evaluation_options(args: argparse.Namespace, bootstrap: int | None = None) -> EvaluationOptions:
+    """How the sets are to be evaluated.
 
     Args:
-        loaded: what `load_model` gives. sets: (task, name, folder). args: batch_size, workers, precision, bootstrap.
-    """
-    from sclip_plugin.evaluation.bootstrap import intervals
-    from sclip_plugin.evaluation.retrieval import evaluate_retrieval
-    from sclip_plugin.evaluation.zeroshot import evaluate_zeroshot
+        args: the parsed flags of `add_set_arguments`.
+        bootstrap: draws behind 95% intervals, None for no intervals.
 
-    options = {"device": device, "batch_size": args.batch_size, "workers": args.workers, "precision": args.precision}
-    records = []
-    for task, name, folder in sets:
-        evaluate = evaluate_zeroshot if task == CLASSIFICATION_TASK else evaluate_retrieval
-        counts, ranks = Counter(), {}
-        metrics = evaluate(*loaded, folder, counts=counts, ranks=ranks, **options)
-        record = {"dataset": name, "task": task, "metrics": metrics, "counts": dict(counts), "ranks": ranks}
-        if args.bootstrap and ranks and all(value == value for value in metrics.values()):
-            record["bootstrap"] = args.bootstrap
-            record["intervals"] = intervals(ranks, args.bootstrap)
-        records.append(record)
-    return records
+    Raises:
+        UsageError: a number is out of range.
+    """
+    if args.batch_size < 1 or args.workers < 0:
+        raise UsageError("--batch-size must be at least 1 and --workers at least 0")
+    if bootstrap is not None and bootstrap < 2:
+        raise UsageError(f"--bootstrap must be at least 2, got {bootstrap}")
+    return EvaluationOptions(device_of(args), args.batch_size, args.workers, args.precision, bootstrap)
+
+
+def device_of(args: argparse.Namespace) -> str:
+    """What `--device` says, else cuda where there is one, else cpu."""
+    if args.device:
+        return args.device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

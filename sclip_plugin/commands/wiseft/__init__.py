@@ -1,7 +1,7 @@
-"""Weights between the start model and the tuned one, evaluated along the way; writes the chosen checkpoint.
+"""Evaluate models between the start model and the tuned model, choose one, and write it as a checkpoint.
 
 Example:
-    sclip wiseft --model ViT-B-32 --start openai --tuned logs/RUN/checkpoints/epoch_25.pt \\
+    sclip wiseft --model ViT-B-32-quickgelu --start openai --tuned logs/RUN/checkpoints/epoch_25.pt \\
         --retrieval val=shards/val --zeroshot general=sets/imagenet --by val --floor general=1.0 --out wise.pt
 
 Fine-tuning gains in its domain and forgets elsewhere; between the two models there is often one that keeps most of both
@@ -9,28 +9,63 @@ Fine-tuning gains in its domain and forgets elsewhere; between the two models th
 below the start model. The choice is made on these sets: measure the chosen model on others.
 """
 
+import argparse
 import json
 import statistics
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sclip_plugin.commands.flags.evaluation import (
-    add_set_arguments,
-    check_sets,
-    device_of,
-    evaluate_model,
-    requested_sets,
-)
+from sclip_plugin.commands.flags.evaluation import add_set_arguments, evaluation_options, requested_sets
 from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.evaluation.evaluate import EvaluationOptions, NamedSet, check_sets, evaluate_model
+from sclip_plugin.evaluation.models import check_model, load_model
+from sclip_plugin.evaluation.names import score
 
-POINTS = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1"
+if TYPE_CHECKING:
+    from sclip_plugin.commands.wiseft.interpolate import Point, State
+
+ALPHAS = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1"
+ENDINGS = {"out": (".pt", ".safetensors"), "plot": (".png",)}
 
 
-def add_arguments(parser) -> None:
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+        model: open_clip's name of the model, or `local-dir:DIR`.
+        start: the start weights, a tag or a file; None for those of a local-dir.
+        tuned: the tuned checkpoint.
+        alphas: the points on the line, ascending; the first is 0, the start model.
+        by: names of the sets to be best on.
+        floors: how far each of these sets may fall below the start model, from 0 to 1.
+        sets: the evaluation sets.
+        options: how they are evaluated.
+        out: the file for the chosen weights, if any.
+        json: the file for all measures, if any.
+        plot: the file for the picture, if any.
+    """
+
+    model: str
+    start: str | None
+    tuned: str
+    alphas: tuple[float, ...]
+    by: tuple[str, ...]
+    floors: dict[str, float]
+    sets: tuple[NamedSet, ...]
+    options: EvaluationOptions
+    out: Path | None
+    json: Path | None
+    plot: Path | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sclip wiseft`."""
     parser.add_argument("--model", required=True, help="open_clip model name, or local-dir:DIR")
     parser.add_argument("--start", help="start weights: tag or file (default: those of a local-dir)")
     parser.add_argument("--tuned", required=True, help="tuned checkpoint")
-    parser.add_argument("--alphas", default=POINTS, metavar="A,A", help=f"0: start, 1: tuned (default {POINTS})")
+    parser.add_argument("--alphas", default=ALPHAS, metavar="A,A", help=f"0: start, 1: tuned (default {ALPHAS})")
     parser.add_argument("--by", action="append", default=[], metavar="SET", help="be best on this set (default: all)")
     parser.add_argument(
         "--floor", action="append", default=[], metavar="SET=POINTS", help="at most so many points below the start"
@@ -41,41 +76,55 @@ def add_arguments(parser) -> None:
     add_set_arguments(parser)
 
 
-def run(args) -> int:
-    """Evaluate along the line, choose, write. Returns 0."""
-    sets = requested_sets(args)
-    names = [name for _, name, _ in sets]
-    alphas, floors = _alphas(args.alphas), dict(_floor(text, names) for text in args.floor)
-    by = args.by or [name for name in names if name not in floors] or names
-    _check(args, names, by)
-    check_sets(sets)
-    from sclip_plugin.commands.wiseft.interpolate import Point, choose, score
+def run(args: argparse.Namespace) -> int:
+    """Evaluate along the line, choose, write. Returns 0.
 
-    loaded, states = _load(args)
-    points, records = [], []
-    print("  ".join(["alpha", *(f"{name:>10}" for name in names)]))
-    for alpha in alphas:
-        found = _evaluate(loaded, states, alpha, sets, args)
-        points.append(Point(alpha, {record["dataset"]: score(record["metrics"]) for record in found}))
-        records.append({"alpha": alpha, "results": found})
-        print("  ".join([f"{alpha:5.2f}", *(f"{100 * points[-1].scores[name]:>10.1f}" for name in names)]), flush=True)
-    chosen = choose(points, by, floors)
+    Raises:
+        DataError: no point keeps the floors, because the start model itself measures no finite number.
+    """
+    request = _request(args)
+    check_sets(request.sets)
+    from sclip_plugin.commands.wiseft.interpolate import choose
+
+    ends, points, records = _evaluate_line(request)
+    chosen = choose(points, request.by, request.floors)
     if chosen is None:
         raise DataError("no point keeps --floor; the start model itself measures no finite number")
-    mean = 100 * statistics.fmean(chosen.scores[name] for name in by)
-    print(f"chosen: alpha {chosen.alpha:g} (best on {', '.join(by)}: {mean:.1f}; accuracy or mean R@1,5,10, %)")
-    _write(args, states, chosen, points, records, by)
+    mean = 100 * statistics.fmean(chosen.scores[name] for name in request.by)
+    print(f"chosen: alpha {chosen.alpha:g} (best on {', '.join(request.by)}: {mean:.1f}; accuracy or mean R@1,5,10, %)")
+    _write(request, ends, chosen, points, records)
     return 0
 
 
-def _alphas(text: str) -> list[float]:
+def _request(args: argparse.Namespace) -> Request:
+    sets, options = requested_sets(args), evaluation_options(args)
+    names = [one.name for one in sets]
+    alphas, floors = _alphas(args.alphas), dict(_floor(text, names) for text in args.floor)
+    by = args.by or [name for name in names if name not in floors] or names
+    if len(set(names)) < len(names):
+        raise UsageError("a --zeroshot and a --retrieval set have one name; wiseft needs different ones")
+    for name in by:
+        if name not in names:
+            raise UsageError(f"--by {name}: not one of {', '.join(names)}")
+    for flag, endings in ENDINGS.items():
+        path = getattr(args, flag)
+        if path and path.suffix not in endings:
+            raise UsageError(f"--{flag} {path}: the name must end in {' or '.join(endings)}")
+    if not (args.out or args.json or args.plot):
+        raise UsageError("nothing to write: pass --out FILE, --json FILE or --plot FILE")
+    check_model(args.model, args.start)
+    weights = (args.model, args.start, args.tuned)
+    return Request(*weights, alphas, tuple(by), floors, sets, options, args.out, args.json, args.plot)
+
+
+def _alphas(text: str) -> tuple[float, ...]:
     try:
         found = sorted({float(part) for part in text.split(",")})
     except ValueError:
         raise UsageError(f"--alphas must be numbers separated by commas, got {text!r}") from None
     if not found or not all(0 <= alpha <= 1 for alpha in found):
         raise UsageError(f"--alphas must be from 0 to 1, got {text!r}")
-    return found if found[0] == 0 else [0.0, *found]
+    return tuple(found) if found[0] == 0 else (0.0, *found)
 
 
 def _floor(text: str, names: list[str]) -> tuple[str, float]:
@@ -89,92 +138,55 @@ def _floor(text: str, names: list[str]) -> tuple[str, float]:
     return name, drop / 100
 
 
-def _check(args, names: list[str], by: list[str]) -> None:
-    from sclip_plugin.evaluation.models import check_model
+def _evaluate_line(request: Request) -> "tuple[tuple[State, State], list[Point], list[dict[str, Any]]]":
+    """Evaluate each point; prints a row for each.
 
-    if len(set(names)) < len(names):
-        raise UsageError("a --zeroshot and a --retrieval set have one name; wiseft needs different ones")
-    for name in by:
-        if name not in names:
-            raise UsageError(f"--by {name}: not one of {', '.join(names)}")
-    for flag, suffixes in (("out", (".pt", ".safetensors")), ("plot", (".png",))):
-        path = getattr(args, flag)
-        if path and path.suffix not in suffixes:
-            raise UsageError(f"--{flag} {path}: the name must end in {' or '.join(suffixes)}")
-    if not (args.out or args.json or args.plot):
-        raise UsageError("nothing to write: pass --out FILE, --json FILE or --plot FILE")
-    check_model(args.model, args.start)
+    Returns:
+        The weights of both ends on the CPU, the points with their scores, and the points' entries in the JSON report.
+    """
+    from sclip_plugin.commands.wiseft.interpolate import Point, interpolate
 
-
-def _load(args):
-    """What `load_model` gives, and the two models' weights on the CPU."""
-    from sclip_plugin.evaluation.models import load_model
-
-    device, states = device_of(args), []
-    for weights in (args.start, args.tuned):
-        loaded = load_model(args.model, weights, device, args.precision)
-        states.append({name: tensor.detach().cpu().clone() for name, tensor in loaded[0].state_dict().items()})
-    return loaded, states
+    device, precision = request.options.device, request.options.precision
+    start = _weights(load_model(request.model, request.start, device, precision)[0])
+    model, preprocess, tokenizer = load_model(request.model, request.tuned, device, precision)
+    ends = (start, _weights(model))
+    points, records = [], []
+    print("  ".join(["alpha", *(f"{one.name:>10}" for one in request.sets)]))
+    for alpha in request.alphas:
+        model.load_state_dict(interpolate(*ends, alpha))
+        results = evaluate_model(model, preprocess, tokenizer, request.sets, request.options)
+        points.append(Point(alpha, {result.set.name: score(result.metrics) for result in results}))
+        records.append({"alpha": alpha, "results": [result.record() for result in results]})
+        cells = [f"{100 * points[-1].scores[one.name]:>10.1f}" for one in request.sets]
+        print("  ".join([f"{alpha:5.2f}", *cells]), flush=True)
+    return ends, points, records
 
 
-def _evaluate(loaded, states, alpha: float, sets, args) -> list[dict]:
-    from sclip_plugin.commands.wiseft.interpolate import interpolate
-
-    loaded[0].load_state_dict(interpolate(*states, alpha))
-    args.bootstrap = None
-    return [
-        {key: value for key, value in record.items() if key != "ranks"}
-        for record in evaluate_model(loaded, sets, args, device_of(args))
-    ]
+def _weights(model: Any) -> "State":
+    """A model's weights on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
-def _write(args, states, chosen, points, records, by) -> None:
-    import io
-
-    import torch
-
+def _write(
+    request: Request,
+    ends: "tuple[State, State]",
+    chosen: "Point",
+    points: "list[Point]",
+    records: list[dict[str, Any]],
+) -> None:
     from sclip_plugin.atomic import write_atomic
-    from sclip_plugin.commands.wiseft.interpolate import interpolate
+    from sclip_plugin.commands.wiseft.interpolate import checkpoint_bytes, interpolate
+    from sclip_plugin.commands.wiseft.picture import draw
 
-    if args.json:
-        report = {"model": args.model, "start": args.start, "tuned": args.tuned, "by": by}
-        report |= {"chosen": chosen.alpha, "points": records}
-        write_atomic(args.json, json.dumps(report, indent=2) + "\n")
-    if args.plot:
-        write_atomic(args.plot, draw(points, chosen))
-    if args.out:
-        state = interpolate(*states, chosen.alpha)
-        if args.out.suffix == ".safetensors":
-            from safetensors.torch import save
-
-            write_atomic(args.out, save({name: tensor.contiguous() for name, tensor in state.items()}))
-        else:
-            buffer = io.BytesIO()
-            torch.save({"name": f"wiseft alpha {chosen.alpha:g}", "state_dict": state}, buffer)
-            write_atomic(args.out, buffer.getvalue())
-    for path in (args.json, args.plot, args.out):
+    if request.json:
+        weights = {"model": request.model, "start": request.start, "tuned": request.tuned}
+        report = {**weights, "by": list(request.by), "chosen": chosen.alpha, "points": records}
+        write_atomic(request.json, json.dumps(report, indent=2) + "\n")
+    if request.plot:
+        write_atomic(request.plot, draw(points, chosen))
+    if request.out:
+        state = interpolate(*ends, chosen.alpha)
+        write_atomic(request.out, checkpoint_bytes(state, f"wiseft alpha {chosen.alpha:g}", request.out.suffix))
+    for path in (request.json, request.plot, request.out):
         if path:
             print(f"-> {path}")
-
-
-def draw(points, chosen) -> bytes:
-    """PNG: each set's score along the way, the chosen point marked."""
-    import io
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    alphas = [point.alpha for point in points]
-    for name in points[0].scores:
-        axes.plot(alphas, [100 * point.scores[name] for point in points], "o-", markersize=4, label=name)
-    axes.axvline(chosen.alpha, color="#888", linestyle=":", label=f"chosen: {chosen.alpha:g}")
-    axes.set_xlabel("alpha: 0 the start model, 1 the tuned one")
-    axes.set_ylabel("accuracy or mean R@1,5,10, %")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()

@@ -1,0 +1,135 @@
+"""The flags that `sclip convert` and `sclip split` share: how samples are split, and how shards are written."""
+
+import argparse
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from sclip_plugin.errors import UsageError
+
+VAL_RATIO: Final = 0.1  # ours
+PAIRED_RATIO: Final = 1.0  # every caption is kept; fewer are for studies of scarcity
+
+
+@dataclass(frozen=True)
+class SplitFlags:
+    """How samples are split.
+
+    Attributes:
+        val_ratio: share of the captioned images that is held out; None where the user gave none.
+        paired_ratios: shares of the rest that keep their captions: one, or one for each set that is made.
+        seed: of the splits and of the order in the shards.
+    """
+
+    val_ratio: float | None
+    paired_ratios: tuple[float, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class ShardFlags:
+    """How shards are written.
+
+    Attributes:
+        shards: how many of them paired and unpaired have each; None where the user did not say.
+        shard_size: samples in each; None where the user did not say.
+        workers: threads; the bytes are the same for any number.
+        overwrite: whether shards that were made with other options or input are replaced.
+    """
+
+    shards: int | None
+    shard_size: int | None
+    workers: int
+    overwrite: bool
+
+
+def add_split_arguments(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Add the ratios and the seed; with `several`, `--paired-ratio` takes one ratio or more."""
+    add = parser.add_argument
+    default = "val/ keeps its images" if several else f"the source's own split, else {VAL_RATIO}"
+    add(
+        "--val-ratio",
+        type=float,
+        metavar="R",
+        help=f"share of the captioned images that is held out, taken first (default: {default})",
+    )
+    help_text = "share of the rest that keeps its captions (default: 1)"
+    if several:
+        add("--paired-ratio", type=float, metavar="R", nargs="+", default=[PAIRED_RATIO], help=help_text)
+    else:
+        add("--paired-ratio", type=float, metavar="R", default=PAIRED_RATIO, help=help_text)
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="decides who is in which part, and the order in the shards (default: 0)",
+    )
+
+
+def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how many shards there are, and how they are written."""
+    add = parser.add_argument
+    add(
+        "--shards",
+        type=int,
+        metavar="N",
+        help="number of shards of paired/ and of unpaired/; best a multiple of GPUs × workers",
+    )
+    add(
+        "--shard-size",
+        type=int,
+        metavar="N",
+        help="samples in a shard (default: 1000, but at least 4 shards if they fill)",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=min(8, os.cpu_count() or 1),
+        metavar="N",
+        help="threads; the bytes are the same for any number (default: cores, at most 8)",
+    )
+    add("--overwrite", action="store_true", help="replace shards that were made with other options or input")
+
+
+def split_flags(args: argparse.Namespace) -> SplitFlags:
+    """The values of `add_split_arguments`.
+
+    Raises:
+        UsageError: a ratio is out of its range.
+    """
+    several = isinstance(args.paired_ratio, list)
+    flags = SplitFlags(args.val_ratio, tuple(args.paired_ratio) if several else (args.paired_ratio,), args.seed)
+    if flags.val_ratio is not None and not 0 <= flags.val_ratio < 1:
+        raise UsageError(f"--val-ratio must be at least 0 and below 1, got {flags.val_ratio}")
+    for ratio in flags.paired_ratios:
+        if not 0 < ratio <= 1:
+            raise UsageError(f"--paired-ratio must be above 0 and at most 1, got {ratio}")
+    if len(set(flags.paired_ratios)) < len(flags.paired_ratios):
+        raise UsageError(f"--paired-ratio: the same ratio twice in {' '.join(map(str, flags.paired_ratios))}")
+    return flags
+
+
+def shard_flags(args: argparse.Namespace) -> ShardFlags:
+    """The values of `add_shard_arguments`.
+
+    Raises:
+        UsageError: a number is below 1, or both --shards and --shard-size are given.
+    """
+    flags = ShardFlags(args.shards, args.shard_size, args.workers, args.overwrite)
+    check_positive("--shards", flags.shards)
+    check_positive("--shard-size", flags.shard_size)
+    check_positive("--workers", flags.workers)
+    if flags.shards and flags.shard_size:
+        raise UsageError("--shards and --shard-size exclude each other")
+    return flags
+
+
+def check_positive(flag: str, value: int | None) -> None:
+    """Refuse a number below 1.
+
+    Raises:
+        UsageError: the number is given and below 1; the message names the flag.
+    """
+    if value is not None and value < 1:
+        raise UsageError(f"{flag} must be at least 1, got {value}")
