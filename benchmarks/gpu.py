@@ -3,11 +3,11 @@
     bash benchmarks/gpu.sh                                   # what to run on a machine with a CUDA device
     python benchmarks/gpu.py --device cpu --sizes 32 --model local-dir:DIR --repeats 2     # the same code, to try it
 
-Loss: features of width D in bfloat16, B = U pairs and images, forward + backward. Step: the model in autocast bfloat16
-with AdamW, ours on B + U images, B captions and K keywords, stock on the same images and captions with ClipLoss on the
-first B. Our loss and step run once under `torch.cuda.set_sync_debug_mode("error")` before anything is timed. Compiled
-means `torch.compile`, the loss alone with `fullgraph=True`; the loss is captured as a CUDA graph too. Our towers are
-the step without loss and optimizer.
+The loss is timed forward + backward on features of width D in bfloat16, with B = U pairs and images. The step is timed
+with the model in autocast bfloat16 and AdamW, ours on B + U images, B captions and K keywords, stock's on the same
+images and captions with ClipLoss on the first B. Our loss and step run once under
+`torch.cuda.set_sync_debug_mode("error")` before anything is timed. "Compiled" is `torch.compile`, for the loss alone
+with `fullgraph=True`. The loss is captured as a CUDA graph too. "Our towers" is the step without loss and optimizer.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def milliseconds(function: Callable, device: torch.device, repeats: int, inner: int) -> float:
-    """Median milliseconds of one call over `repeats` groups of `inner` calls, the device awaited after each group."""
+    """Median milliseconds of a call over `repeats` groups of `inner` calls; the device is awaited after each group."""
     times = []
     for _group in range(repeats + 1):  # the first warms up
         synchronise(device)
@@ -51,7 +51,7 @@ def milliseconds(function: Callable, device: torch.device, repeats: int, inner: 
 
 @contextlib.contextmanager
 def no_synchronisation(device: torch.device):
-    """Any wait of the host for the device raises."""
+    """Within it, a wait of the host for a CUDA device raises."""
     if device.type != "cuda":
         yield
         return
@@ -63,7 +63,7 @@ def no_synchronisation(device: torch.device):
 
 
 def make_inputs(B: int, K: int, D: int, device: torch.device) -> dict:
-    """Arguments of SClipLoss.forward with U = B, bfloat16 features; every caption holds three keywords or so."""
+    """Arguments of SClipLoss.forward with U = B and bfloat16 features; a caption holds about three keywords."""
 
     def unit(rows):
         return F.normalize(torch.randn(rows, D, device=device), dim=-1).bfloat16().requires_grad_()
@@ -79,7 +79,7 @@ def make_inputs(B: int, K: int, D: int, device: torch.device) -> dict:
 
 
 def loss_step(loss: Callable, inputs: dict) -> Callable:
-    """Forward + backward from cleared gradients."""
+    """A function that runs the loss forward and backward once, from cleared gradients."""
 
     def run():
         for tensor in inputs.values():
@@ -90,7 +90,7 @@ def loss_step(loss: Callable, inputs: dict) -> Callable:
 
 
 def capture(function: Callable, device: torch.device) -> Callable:
-    """`function` as a CUDA graph; raises where it cannot be captured."""
+    """A function that replays `function` as a CUDA graph; an error where it cannot be captured."""
     stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
@@ -104,7 +104,7 @@ def capture(function: Callable, device: torch.device) -> Callable:
 
 
 def measure_loss(B: int, arguments: argparse.Namespace, device: torch.device) -> dict:
-    """Milliseconds of the loss by version."""
+    """Milliseconds of each version of the loss."""
     inputs = make_inputs(B, arguments.keywords, arguments.width, device)
     paired = {name: inputs[name] for name in ("image_features", "text_features", "logit_scale")}
     ours = loss_step(SClipLoss(), inputs)
@@ -125,7 +125,7 @@ def measure_loss(B: int, arguments: argparse.Namespace, device: torch.device) ->
 
 
 def train_step(model, loss_of: Callable, autocast: Callable) -> Callable:
-    """Forward, loss, backward, optimizer."""
+    """A function that takes one training step; without the optimizer where it is called with `step=False`."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
 
     def run(step=True):
@@ -188,14 +188,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[256, 1024, 4096, 8192], metavar="B", help="of the loss"
+        "--sizes", type=int, nargs="+", default=[256, 1024, 4096, 8192], metavar="B", help="B = U of the loss alone"
     )
     parser.add_argument("--step-sizes", type=int, nargs="+", default=[256, 512], metavar="B", help="B = U of the step")
     parser.add_argument("--keywords", type=int, default=200, help="K (default: 200)")
     parser.add_argument("--keyword-length", type=int, default=5, help="tokens, start and end included (default: 5)")
     parser.add_argument("--width", type=int, default=512, help="D of the loss alone (default: 512)")
-    parser.add_argument("--model", default="ViT-B-32", help="of the step (default: ViT-B-32)")
-    parser.add_argument("--naive-up-to", type=int, default=1024, metavar="B", help="largest B for the naive version")
+    parser.add_argument("--model", default="ViT-B-32", help="open_clip model of the step (default: ViT-B-32)")
+    parser.add_argument(
+        "--naive-up-to",
+        type=int,
+        default=1024,
+        metavar="B",
+        help="largest B of the naive version",
+    )
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
     parser.add_argument("--repeats", type=int, default=7, help="timed groups of each; the median counts (default: 7)")
     parser.add_argument("--json", metavar="OUT", help="write the figures here as well")

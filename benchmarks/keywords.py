@@ -2,8 +2,8 @@
 
     python benchmarks/keywords.py --json keywords.json
 
-Matching is compared with one regular expression per keyword, as a plain loop would do it. Encoding (forward + backward
-of a text tower) is compared with the same keywords padded to the model's context, as a caption is.
+Matching is compared with a search by one regular expression per keyword, as a plain loop would do it. Encoding (forward
++ backward of a text tower) is compared with the same keywords padded to the model's context, as a caption is.
 
 Legend: K keywords, l tokens of a keyword (start and end tokens included).
 """
@@ -60,8 +60,10 @@ def measure_encoding(arguments: argparse.Namespace) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vocabulary", type=int, nargs="+", default=[50, 200, 1000], metavar="K", help="for matching")
-    parser.add_argument("--model", default="ViT-S-32", help="whose text tower encodes (default: ViT-S-32)")
+    parser.add_argument(
+        "--vocabulary", type=int, nargs="+", default=[50, 200, 1000], metavar="K", help="K for matching"
+    )
+    parser.add_argument("--model", default="ViT-S-32", help="whose text tower encodes the keywords (default: ViT-S-32)")
     parser.add_argument("--keywords", type=int, default=64, help="K for encoding (default: 64)")
     parser.add_argument("--keyword-length", type=int, default=5, help="tokens, start and end included (default: 5)")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each; the median counts (default: 5)")

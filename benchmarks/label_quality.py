@@ -1,12 +1,12 @@
-"""How often pseudo-labels are right, where the hidden captions are known.
+"""How often pseudo-labels are right, measured where the hidden captions are known.
 
     python benchmarks/label_quality.py --shards OUT/shards --captions OUT/icons/captions.csv \\
         --model local-dir:OUT/start --pretrained OUT/runs/RUN/checkpoints/epoch_38.pt --keywords OUT/keywords.txt
 
-For random batches of B pairs and as many unpaired images it prints, in percent of the unpaired images: those for which
-any caption of the batch shares a word with their own hidden captions (the most that the caption level can get right),
-those whose heaviest pseudo-caption does, the same for the theme, and how many of the candidate keywords are in the
-hidden captions; beside it what a random pair would give.
+Random batches of B pairs and as many unpaired images are labelled. What is printed is, in percent of the unpaired
+images, those for which any caption of the batch shares a word with their own hidden captions (the most that the caption
+level can get right), those whose heaviest pseudo-caption does, the same for the theme, and how many of the candidate
+keywords are in the hidden captions. Beside each stands what a random pair would give.
 """
 
 import argparse
@@ -30,7 +30,7 @@ STYLE = {"outline", "off", "variant", "box", "circle", "plus", "minus", "multipl
 
 
 def read(folder, truth):
-    """[(picture, its captions, theme)] of the shards below a folder."""
+    """(picture, its captions, its theme) of each sample in the shards of a folder."""
     found = []
     for url in expand(folder, "--shards").urls:
         for _, members in read_samples(url, 0, None, Counter()):
@@ -41,12 +41,15 @@ def read(folder, truth):
 
 
 def content(captions):
-    """Words that say what an icon is, not how it is drawn."""
+    """The words of captions that say what an icon is, not how it is drawn."""
     return {word for caption in captions for word in words(caption) if not word.isdigit()} - STYLE
 
 
 def measure(pairs, unpaired, features, vocabulary, scale, batch, rounds, choice):
-    """Counts over random batches; `random` picks the pair that an even plan would."""
+    """Counts over random batches.
+
+    What begins with `heaviest` is of the pair that the plan weighs most, what begins with `random` of a pair by chance.
+    """
     rng, total = random.Random(0), Counter()
     for _ in range(rounds):
         i = rng.sample(range(len(pairs)), min(batch, len(pairs)))
@@ -72,13 +75,13 @@ def measure(pairs, unpaired, features, vocabulary, scale, batch, rounds, choice)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shards", required=True)
-    parser.add_argument("--captions", required=True)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--pretrained")
-    parser.add_argument("--keywords", required=True)
-    parser.add_argument("--batches", default="32,128,512")
-    parser.add_argument("--choices", default="ot-image")
+    parser.add_argument("--shards", required=True, help="folder with paired/ and unpaired/")
+    parser.add_argument("--captions", required=True, help="table with the columns filepath, caption, label")
+    parser.add_argument("--model", required=True, help="as `sclip eval` takes it")
+    parser.add_argument("--pretrained", help="as `sclip eval` takes it")
+    parser.add_argument("--keywords", required=True, help="keyword file of the run")
+    parser.add_argument("--batches", default="32,128,512", help="values of B (default: 32,128,512)")
+    parser.add_argument("--choices", default="ot-image", help="pseudo-label rules (default: ot-image)")
     args = parser.parse_args()
     torch.set_num_threads(1)
     truth = defaultdict(lambda: ([], None))
@@ -93,7 +96,7 @@ def main() -> None:
     pictures = {name: [one[0] for one in part] for name, part in parts.items()}
     features = {name: encode_pictures(encoder, preprocess, part, 256) for name, part in pictures.items()}
     vocabulary = Vocabulary.load(args.keywords)
-    scale = model.logit_scale.detach().exp()
+    scale = encoder.scale()
     for choice in args.choices.split(","):
         for batch in (int(text) for text in args.batches.split(",")):
             found = measure(*parts.values(), features, vocabulary, scale, batch, max(2, 2000 // batch), choice)
@@ -102,7 +105,7 @@ def main() -> None:
 
 
 def show(found: Counter) -> None:
-    """Print shares of the images."""
+    """Print the counts as shares of the images."""
     print(f"  any caption of the batch shares a word: {found['any caption shares a word'] / found['images']:.1%}")
     for name in ("heaviest", "random"):
         asked = ("shares a word", "same theme", "has candidates")

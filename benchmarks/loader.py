@@ -1,12 +1,12 @@
-"""The loader: images per second against stock open_clip's on the same JPEGs, transforms and tokenizer.
+"""Images per second of the loader, against stock open_clip's on the same JPEGs with the same transform and tokenizer.
 
     python benchmarks/loader.py
     python benchmarks/loader.py --size 2000 1500 --workers 0 1 --json loader.json
 
-Each side decodes, augments and collates as many images of the same shards in an epoch; stock reads pairs, ours half of
-its images as pairs and half without captions (the same tars). They take turns, epoch by epoch. Workers 0 is one
-process, so that its ratio says what an image costs; with workers the machine's cores come in. `--draft` adds ours with
-`--sclip-draft-jpeg`.
+Each side decodes, augments and collates as many images of the same shards in an epoch. Stock reads pairs; ours reads
+half of its images as pairs and half without captions, from the same tars. They take turns, epoch by epoch. With
+`--workers 0` all is done in one process, so that the ratio says what an image costs; with workers the machine's cores
+count too. `--draft` adds our loader with `--sclip-draft-jpeg`.
 """
 
 import argparse
@@ -22,9 +22,10 @@ from open_clip_train.data import get_wds_dataset
 from photos import WORDS, caption, write_set
 from timing import clock_for, machine, medians, write_json
 
-from sclip_plugin.data.mixed import MixedConfig, MixedLoader, Source
-from sclip_plugin.data.shard_list import count_samples, expand
-from sclip_plugin.data.stream import draft_side
+from sclip_plugin.data.config import MixedConfig
+from sclip_plugin.data.mixed import MixedLoader
+from sclip_plugin.data.shard_list import ShardSet, count_samples, expand
+from sclip_plugin.decoding import draft_side
 from sclip_plugin.keywords import Vocabulary
 
 
@@ -44,12 +45,12 @@ def stock_loader(folder: Path, transform, tokenizer, batch: int, workers: int):
 
 
 def mixed_loader(folder: Path, transform, tokenizer, batch: int, workers: int, draft: int | None = None) -> MixedLoader:
-    """Ours: half of each batch is pairs, half is images without captions; an epoch holds as many images as stock's."""
+    """Our loader: half of a batch is pairs, half is images without captions; an epoch has as many images as stock's."""
     shards = expand(str(folder), "--train-data")
     sizes = count_samples(shards)
-    paired = Source(shards, sizes, int(sizes.sum()) // 2)
+    paired = ShardSet(shards, sizes, int(sizes.sum()) // 2)
     vocabulary = Vocabulary(WORDS + [f"keyword {number}" for number in range(200 - len(WORDS))])
-    config = MixedConfig(paired, Source(shards, sizes), batch // 2, batch // 2, draft=draft)
+    config = MixedConfig(paired, ShardSet(shards, sizes), batch // 2, batch // 2, draft=draft)
     return MixedLoader(config, transform, tokenizer, vocabulary, workers=workers)
 
 
@@ -74,7 +75,7 @@ def keyword_seconds(batches: int = 20, batch: int = 64) -> float:
 
 
 def measure(arguments: argparse.Namespace, folder: Path, workers: int) -> dict:
-    """Images per second of both, their ratio, and keyword matching's share of a sample's time."""
+    """Images per second of both loaders, their ratio, and the share of a sample's time that keyword matching takes."""
     transform = image_transform(arguments.crop, is_train=True)
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     stock = stock_loader(folder, copy.deepcopy(transform), tokenizer, arguments.batch, workers)
@@ -98,7 +99,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=224, help="side of the model's images (default: 224)")
     parser.add_argument("--batch", type=int, default=64, help="images in a batch (default: 64)")
     parser.add_argument("--workers", type=int, nargs="+", default=[0], help="DataLoader workers (default: 0)")
-    parser.add_argument("--draft", action="store_true", help="ours with --sclip-draft-jpeg as well")
+    parser.add_argument("--draft", action="store_true", help="time our loader with --sclip-draft-jpeg as well")
     parser.add_argument("--repeats", type=int, default=7, help="timed epochs of each; the median counts (default: 7)")
     parser.add_argument("--json", metavar="OUT", help="write the figures here as well")
     arguments = parser.parse_args()

@@ -3,8 +3,8 @@
     python benchmarks/loss.py --json loss.json
     python benchmarks/loss.py --size 256 256 200 --repeats 15
 
-Stock is `open_clip.loss.ClipLoss` at B. Naive is `naive.py` at (B, U, K). The floor is the work that no version can
-leave out: three products forward and their six backward (captions by paired and by unpaired images, keywords by
+"Stock" is `open_clip.loss.ClipLoss` at B. "Naive" is `naive.py` at (B, U, K). The "floor" is the work that no version
+can leave out: three products forward and their six backward (captions by paired and by unpaired images, keywords by
 unpaired images), the product behind the transport's cost, and 2 × iterations readings of a (U, B) matrix.
 
 Legend: B pairs, U unpaired images, K keywords, D width.
@@ -73,7 +73,7 @@ def floor(inputs: dict):
 
 
 def measure(B: int, U: int, K: int, D: int, repeats: int, pseudo_label: str) -> dict:
-    """Milliseconds of each and their ratios."""
+    """Milliseconds of each version and their ratios."""
     inputs = make_inputs(B, U, K, D)
     paired = {name: inputs[name] for name in ("image_features", "text_features", "logit_scale")}
     ours = SClipLoss(pseudo_label=pseudo_label, sinkhorn_iterations=ITERATIONS)
@@ -89,7 +89,7 @@ def measure(B: int, U: int, K: int, D: int, repeats: int, pseudo_label: str) -> 
 
 
 def describe(row: dict) -> str:
-    """One line."""
+    """A row as one line of text."""
     times = ", ".join(
         f"{name} {row[f'{name}_ms']:.1f}" for name in ("stock", "ours", "naive", "floor") if f"{name}_ms" in row
     )
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512, help="D (default: 512)")
     parser.add_argument("--repeats", type=int, default=15, help="timed runs of each; the median counts (default: 15)")
     parser.add_argument(
-        "--pseudo-label", default="ot-image", help="default: ot-image; the naive version knows no other"
+        "--pseudo-label", default="ot-image", help="default: ot-image, the only rule of the naive version"
     )
     parser.add_argument("--json", metavar="OUT", help="write the figures here as well")
     arguments = parser.parse_args()

@@ -4,10 +4,10 @@
     python benchmarks/memory.py --worlds 1 2 4 8 --pairs 128 --unpaired 128 --json memory.json
     python benchmarks/memory.py --estimate --worlds 8 64 512 --pairs 512 --unpaired 512
 
-Memory is what PyTorch's allocator held at most during forward + backward beyond the inputs, the largest over the ranks.
-Collectives are seen where they are dispatched: the tensors that each all-gather fills and each all-reduce sums. The
-columns "formula" are docs/scaling.md's. Backward, an all-gather is an all-reduce in ours on gloo, scatters in stock, a
-reduce-scatter on other backends; "reduced" counts what goes in.
+Memory is the most that PyTorch's allocator held during forward + backward beyond the inputs, on the rank that held
+most. Collectives are seen where they are dispatched: the tensors that each all-gather fills and each all-reduce sums.
+The columns "formula" hold what docs/scaling.md says. Going backward, an all-gather becomes an all-reduce (ours on
+gloo), scatters (stock) or a reduce-scatter (other backends); "reduced" counts what goes into them.
 
 Legend: W ranks, B pairs and U unpaired images per rank, K keywords in all, D width.
 """
@@ -40,7 +40,12 @@ ITERATIONS = 10
 
 
 class Collectives(TorchDispatchMode):
-    """Bytes of the tensors that collectives fill or sum, by kind."""
+    """Adds up the bytes of the tensors that collectives fill or sum.
+
+    Attributes:
+        gathered: bytes that all-gathers filled.
+        reduced: bytes that all-reduces summed and scatters sent.
+    """
 
     def __init__(self):
         super().__init__()
@@ -85,7 +90,7 @@ def peak_bytes(run) -> int:
 
 
 def measure(arguments: argparse.Namespace, rank: int, world_size: int) -> dict:
-    """{mode: (peak bytes, bytes gathered, bytes reduced)} of this rank."""
+    """(peak bytes, bytes gathered, bytes reduced) of each mode on this rank."""
     found = {}
     for mode, (kind, local) in MODES.items():
         inputs = make_inputs(arguments, rank, world_size, kind is ClipLoss)
@@ -102,7 +107,7 @@ def measure(arguments: argparse.Namespace, rank: int, world_size: int) -> dict:
 
 
 def run_rank(rank: int, world_size: int, folder: str, arguments: argparse.Namespace) -> None:
-    """Entry point of one process; the first writes the largest figures over the ranks."""
+    """What each process runs; the first one writes the largest figures over the ranks."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", category=FutureWarning)  # stock gathers by a function that torch deprecates
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world_size)
@@ -140,7 +145,7 @@ def estimate_peak(mode: str, W: int, B: int, U: int, D: int, e: int = 4) -> floa
 
 
 def launch(world_size: int, arguments: argparse.Namespace) -> list[dict]:
-    """Rows of the table for one world size."""
+    """The table's rows for one world size."""
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(run_rank, (world_size, folder, arguments), nprocs=world_size)
         found = torch.load(f"{folder}/out")
@@ -155,7 +160,7 @@ def launch(world_size: int, arguments: argparse.Namespace) -> list[dict]:
 
 
 def print_estimates(arguments: argparse.Namespace) -> None:
-    """The formulas' table: megabytes that a rank receives and sends by rings, and its peak."""
+    """Print what the formulas give: megabytes that a rank receives and sends by rings, and its peak."""
     print("| W | mode | moved MB | of these the transport | peak MB |")
     print("|---|---|---|---|---|")
     for W in arguments.worlds:
@@ -170,13 +175,15 @@ def print_estimates(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worlds", type=int, nargs="+", default=[1, 2, 4], metavar="W")
+    parser.add_argument("--worlds", type=int, nargs="+", default=[1, 2, 4], metavar="W", help="default: 1 2 4")
     parser.add_argument("--pairs", type=int, default=256, help="B per rank (default: 256)")
     parser.add_argument("--unpaired", type=int, default=256, help="U per rank (default: 256)")
     parser.add_argument("--keywords", type=int, default=200, help="K (default: 200)")
     parser.add_argument("--width", type=int, default=512, help="D (default: 512)")
-    parser.add_argument("--no-gather-with-grad", dest="gather_with_grad", action="store_false")
-    parser.add_argument("--estimate", action="store_true", help="run nothing: the formulas' figures, for any W")
+    parser.add_argument(
+        "--no-gather-with-grad", dest="gather_with_grad", action="store_false", help="no gradient through the gathering"
+    )
+    parser.add_argument("--estimate", action="store_true", help="run nothing and print what the formulas give")
     parser.add_argument("--json", metavar="OUT", help="write the measured figures here as well")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

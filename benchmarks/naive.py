@@ -1,9 +1,9 @@
-"""The published algorithm in plain steps (arXiv 2305.14095), as a baseline: one process, no regard for speed.
+"""The published algorithm (arXiv 2305.14095) in plain steps, in one process and without regard for speed: a baseline.
 
 The transport is POT's, which asks the host whether it has converged; the keyword level is a loop over the unpaired
-images; each level computes its own similarities; gradient runs through the plan, while the keyword weights are constants, as in the
-authors' code (our `detach_targets=False`); keywords pass the text tower padded to its context like any caption. The value is that
-of `SClipLoss(detach_targets=False)`, and so is the gradient.
+images; each level computes its own similarities; keywords pass the text tower padded to its context like any caption.
+Gradient runs through the plan, while the keyword weights are constants, as in the authors' code. Value and gradient are
+those of `SClipLoss(detach_targets=False)`.
 
 Legend: B pairs, U unpaired images, K keywords, D width; all features L2-normalised.
 """
@@ -22,7 +22,7 @@ def naive_loss(
     keyword_features: Tensor,
     keyword_candidates: Tensor,
 ) -> Tensor:
-    """The sum of the three terms; arguments as `SClipLoss.forward`'s in one process."""
+    """The sum of the three terms of the loss; the arguments are those of `SClipLoss.forward` in one process."""
     labels = torch.arange(len(image_features), device=image_features.device)
     by_image = logit_scale * image_features @ text_features.T
     by_text = logit_scale * text_features @ torch.cat([image_features, unpaired_features]).T
@@ -42,14 +42,14 @@ def naive_loss(
 
 
 def transport_plan(unpaired: Tensor, paired: Tensor, logit_scale: Tensor) -> Tensor:
-    """(U, B): POT's plan between uniform marginals at the temperature, ten iterations."""
+    """(U, B): POT's plan between uniform marginals after ten iterations, regularised by the temperature."""
     cost = 1 - unpaired.float() @ paired.float().T
     rows, columns = (torch.full((size,), 1 / size, device=cost.device) for size in cost.shape)
     return ot.sinkhorn(rows, columns, cost, 1 / logit_scale, numItermax=10, warn=False)
 
 
 def keyword_term(cosines: Tensor, chosen: list[int], logit_scale: Tensor) -> Tensor:
-    """One image's cross-entropy against its candidates, weighted by their cosines; 0 without candidates."""
+    """The cross-entropy of one image against its candidates, weighted by their cosines; 0 without candidates."""
     if not chosen:
         return cosines.sum() * 0
     weights = cosines[chosen].detach().clamp(min=0)

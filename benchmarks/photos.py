@@ -13,7 +13,7 @@ WORDS += ["field", "road", "boat", "dog", "market"]
 
 
 def photo(seed: int, width: int, height: int, quality: int = 85) -> bytes:
-    """A JPEG of about a photograph's size: some 0.25 bytes a pixel."""
+    """A JPEG of about the size that a photograph has, 0.25 bytes a pixel."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize((width, height), Image.BICUBIC)
     edges = Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize((width, height), Image.NEAREST)
@@ -25,12 +25,12 @@ def photo(seed: int, width: int, height: int, quality: int = 85) -> bytes:
 
 
 def caption(seed: int, words: int = 11) -> str:
-    """Some words in a row."""
+    """A caption of random words."""
     return " ".join(np.random.default_rng(seed).choice(WORDS, words))
 
 
 def write_set(folder: Path, count: int, shards: int, size: tuple[int, int], captions: bool, distinct: int = 64) -> None:
-    """`count` samples over `shards` tars with a `sizes.json`; the images repeat after `distinct`."""
+    """Write `count` samples into `shards` tars with a `sizes.json`; the images repeat after `distinct`."""
     folder.mkdir(parents=True, exist_ok=True)
     photos = [photo(seed, *size) for seed in range(min(count, distinct))]
     sizes = {}

@@ -1,11 +1,11 @@
-"""Converting JPEGs byte for byte against `tar -cf` of the same files, side by side, with peak memory.
+"""The time and memory of converting JPEGs byte for byte, against `tar -cf` of the same files.
 
     python benchmarks/shards.py
     python benchmarks/shards.py --images 100000 --repeats 3 --json shards.json
 
-Both read every file and write one copy of it; `sclip convert` reads headers, hashes, checks for equal images, and
-writes captions, sizes and a manifest beside it. The floor is tar's own time, plus a SHA-256 of the bytes and a look at
-every header divided by the workers.
+Both read every file and write one copy of it. `sclip convert` also reads headers, hashes, checks for equal images, and
+writes captions, sizes and a manifest. The floor is tar's own time, plus the time of a SHA-256 of the bytes and of a
+look at every header divided by the workers.
 """
 
 import argparse
@@ -32,7 +32,7 @@ BASES = 100  # different pictures; each file also has a comment of its own
 
 
 def pictures() -> list[bytes]:
-    """JPEGs of about 50 KB."""
+    """`BASES` different JPEGs of about 50 KB."""
     rng, found = np.random.default_rng(0), []
     for _ in range(BASES):
         base = Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)).resize((480, 360), Image.BICUBIC)
@@ -44,7 +44,7 @@ def pictures() -> list[bytes]:
 
 
 def make_source(folder: Path, images: int) -> int:
-    """`images` files in photos/, half of them with a caption; returns their bytes."""
+    """Write `images` files into photos/ and captions for half of them; returns the bytes of the files."""
     (folder / "photos").mkdir()
     bases, rows, total = pictures(), [("filepath", "caption")], 0
     for number in tqdm(range(images), desc="making images", disable=None):
@@ -68,7 +68,7 @@ _PEAK = (
 
 
 def timed(command: list[str], folder: Path) -> tuple[float, float]:
-    """(seconds, peak megabytes) of a command."""
+    """Run a command; its seconds and peak megabytes."""
     start = time.perf_counter()
     run = subprocess.run(
         [sys.executable, "-c", _PEAK, *command], cwd=folder, capture_output=True, text=True, check=False
@@ -80,7 +80,7 @@ def timed(command: list[str], folder: Path) -> tuple[float, float]:
 
 
 def extra_work(folder: Path) -> tuple[float, float]:
-    """Seconds to hash all bytes, and to look at all headers, one after the other, files in memory."""
+    """Seconds to hash all bytes, and seconds to look at all headers, in one thread with the files in memory."""
     paths = [str(path) for path in sorted((folder / "photos").iterdir())]
     hashing = 0.0
     for path in paths:
@@ -95,7 +95,7 @@ def extra_work(folder: Path) -> tuple[float, float]:
 
 
 def measure(folder: Path, workers: int, repeats: int) -> dict:
-    """Medians of both, taking turns, after one round that counts for nothing."""
+    """Medians of both commands, which take turns, after one round that does not count."""
     convert = [
         sys.executable,
         "-m",
@@ -132,7 +132,7 @@ def measure(folder: Path, workers: int, repeats: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=20_000, help="default: 20000")
+    parser.add_argument("--images", type=int, default=20_000, help="images to convert (default: 20000)")
     parser.add_argument("--workers", type=int, default=2, help="threads of sclip convert (default: 2)")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each; the median counts (default: 5)")
     parser.add_argument("--json", metavar="OUT", help="write the figures here as well")

@@ -1,11 +1,11 @@
-"""Start-up: what the plugin adds to `import torch`, and to the time until the first training step, against stock.
+"""What the plugin adds to `import torch`, and to the time until the first training step.
 
     python benchmarks/startup.py --json startup.json
 
-Import: fresh processes in which torch is imported without its entry points, then the plugin's entry point is loaded and
-called, as `import torch` does by default; the milliseconds of that. Training: open_clip's command with a tiny model and
-one worker, from the start of the process to the log line of the first step, stock on the pairs and ours on pairs and
-unpaired images; they take turns.
+The import is timed in fresh processes in which torch is imported without its entry points. Then the plugin's entry
+point is loaded and called, as `import torch` does by default; what counts is the milliseconds of that. Training is
+timed from the start of the process to the log line of the first step, by open_clip's command with a tiny model and one
+worker, stock on the pairs and ours on pairs and unpaired images. The two take turns.
 """
 
 import argparse
@@ -37,7 +37,7 @@ TOWERS = {
 
 
 def import_milliseconds(repeats: int) -> float:
-    """Median milliseconds of the entry point in fresh processes."""
+    """The median milliseconds of loading and calling the entry point, in fresh processes."""
     environment = {**os.environ, "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
     command = [sys.executable, "-c", ENTRY_POINT]
     runs = [subprocess.run(command, env=environment, capture_output=True, check=True) for _ in range(repeats)]
@@ -71,7 +71,7 @@ def until_first_step(arguments: list[str]):
 
 
 def measure_training(samples: int, repeats: int) -> dict:
-    """Seconds until the first step."""
+    """Median seconds until the first step, of stock and of ours, and their difference."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_set(folder / "paired", samples, 4, (320, 240), captions=True)

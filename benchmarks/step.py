@@ -1,11 +1,11 @@
-"""A whole training step on the CPU: S-CLIP over stock towers on the same images and captions.
+"""A whole training step on the CPU: S-CLIP against stock towers on the same images and captions.
 
     python benchmarks/step.py --json step.json
     python benchmarks/step.py --keywords 200 1000
 
-Both sides see the same B + U images and B captions: forward, loss, backward, optimiser step. Stock takes ClipLoss on
-the first B; ours adds the keywords through the text tower and SClipLoss. The ratio of FLOPs says what the keywords
-cost at least; the ratio of seconds says what they cost.
+Both sides see the same B + U images and B captions, and do forward, loss, backward and the optimizer's step. Stock
+takes ClipLoss on the first B; ours sends the keywords through the text tower too, and takes SClipLoss. The ratio of
+FLOPs says what the keywords cost at least; the ratio of seconds says what they cost.
 
 Legend: B pairs, U unpaired images, K keywords, l tokens of a keyword (start and end tokens included).
 """
@@ -25,7 +25,14 @@ from sclip_plugin.training.model import adapt
 
 
 def make_tokens(rows: int, length: int, width: int, vocabulary: int) -> torch.Tensor:
-    """(rows, width) random texts of `length` tokens, `width` at most: start, words, end, then zeros, as open_clip's."""
+    """(rows, width): tokens of random texts: start, words, end, then zeros, as open_clip's tokenizer gives them.
+
+    Args:
+        rows: texts.
+        length: tokens of a text, start and end included; cut to `width`.
+        width: the model's context.
+        vocabulary: tokens that the model knows.
+    """
     length = min(length, width)
     tokens = torch.zeros(rows, width, dtype=torch.long)
     tokens[:, :length] = torch.randint(1, vocabulary - 2, (rows, length))
@@ -34,7 +41,7 @@ def make_tokens(rows: int, length: int, width: int, vocabulary: int) -> torch.Te
 
 
 def stock_step(model, pixels, tokens):
-    """Stock towers on all images and captions, ClipLoss on the first B."""
+    """A function that takes stock's step: towers on all images and captions, ClipLoss on the first B."""
     loss, optimizer = ClipLoss(), torch.optim.AdamW(model.parameters(), lr=1e-5)
     pairs = len(tokens)
 
@@ -49,7 +56,7 @@ def stock_step(model, pixels, tokens):
 
 
 def sclip_step(model, pixels, tokens, keyword_tokens):
-    """The plugin's step: one image pass, captions, keywords at their own length, SClipLoss."""
+    """A function that takes the plugin's step: one image pass, captions, keywords at their own length, SClipLoss."""
     candidates = torch.rand(len(tokens), len(keyword_tokens)) < 3 / len(keyword_tokens)
     adapt(model, keyword_tokens)
     loss, optimizer = SClipLoss(), torch.optim.AdamW(model.parameters(), lr=1e-5)
@@ -65,14 +72,14 @@ def sclip_step(model, pixels, tokens, keyword_tokens):
 
 
 def count_flops(run) -> int:
-    """FLOPs of one forward + backward, as torch's counter counts them (matrix products and attention)."""
+    """FLOPs of one forward + backward as torch counts them, which are matrix products and attention."""
     with FlopCounterMode(display=False) as counter:
         run(step=False)
     return counter.get_total_flops()
 
 
 def measure(arguments: argparse.Namespace) -> list[dict]:
-    """Seconds and FLOPs of both steps and their ratios, a row for each K."""
+    """For each K a row with the seconds and FLOPs of both steps and their ratios."""
     stock = open_clip.create_model(arguments.model, output_dict=True).train()
     size = stock.visual.image_size
     height, width = size if isinstance(size, tuple) else (size, size)
@@ -102,7 +109,7 @@ def main() -> None:
     parser.add_argument("--unpaired", type=int, default=64, help="U")
     parser.add_argument("--keywords", type=int, nargs="+", default=[200], metavar="K", help="default: 200")
     parser.add_argument("--keyword-length", type=int, default=5, help="tokens, start and end included (default: 5)")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
     parser.add_argument("--repeats", type=int, default=5, help="timed steps of each; the median counts (default: 5)")
     parser.add_argument("--json", metavar="OUT", help="write the figures here as well")
     arguments = parser.parse_args()

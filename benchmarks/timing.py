@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing side by side, the machine in words, JSON written whole or not at all."""
+"""What the benchmarks share: timing side by side, naming the machine, and writing JSON whole or not at all."""
 
 import json
 import os
@@ -18,6 +18,9 @@ def medians(
     """Median seconds of each function; they take turns, so that a busy moment of the machine meets all of them.
 
     Args:
+        functions: by name.
+        repeats: timed calls of each.
+        warmup: calls of each before them, which do not count.
         clock: `time.process_time` for what runs in one thread: other processes disturb it less than the wall's.
     """
     times = {name: [] for name in functions}
@@ -31,12 +34,12 @@ def medians(
 
 
 def clock_for(threads: int) -> Callable[[], float]:
-    """The process's own time for one thread, the wall's for several."""
+    """A clock for so many threads: the process's own time for one, the wall's for several."""
     return time.process_time if threads == 1 else time.perf_counter
 
 
 def machine() -> dict:
-    """Processor, cores, threads in use and versions."""
+    """The processor, its cores, the threads in use, and versions."""
     import open_clip
 
     return {

@@ -37,8 +37,8 @@ class EvaluationSets:
 
     zeroshot: dict[str, str]
     retrieval: str | None
-    preprocess: "Preprocess | None"
-    tokenizer: "Tokenizer | None"
+    preprocess: Preprocess | None
+    tokenizer: Tokenizer | None
     zeroshot_frequency: int
     val_frequency: int
 

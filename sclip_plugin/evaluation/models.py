@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-Preprocess: TypeAlias = "Callable[[Image.Image], torch.Tensor]"  # to (3, H, W)
-Tokenizer: TypeAlias = "Callable[[list[str]], torch.Tensor]"  # M texts to tokens (M, L)
+Preprocess: TypeAlias = Callable[["Image.Image"], "torch.Tensor"]  # to (3, H, W)
+Tokenizer: TypeAlias = Callable[[list[str]], "torch.Tensor"]  # M texts to tokens (M, L)
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.pth")  # what open_clip finds in a local-dir
 
