@@ -1,4 +1,4 @@
-"""A plugin extension point for open_clip releases, as unified diffs, and `sclip patch`, which applies and reverts them.
+"""A plugin extension point for open_clip releases, as unified diffs, and what `sclip patch` does with them.
 
-Imported as `sclip_plugin.patches`. README.md says what each change is for. Nothing here runs by itself.
+The package is imported as `sclip_plugin.patches`. README.md says what each change is for. Nothing here runs by itself.
 """

@@ -1,4 +1,4 @@
-"""Patching a tree and putting it back: what is to be written is worked out and checked first, then renamed into place.
+"""Patching a tree and putting it back: the new contents are worked out and checked first, then renamed into place.
 
 An error leaves the tree as it was. A process killed between two renames leaves a half-applied tree, each file of which
 is whole; either command completes it.
@@ -6,6 +6,7 @@ is whole; either command completes it.
 
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,10 +21,10 @@ Changes = dict[str, bytes | None]  # path → new content, None to remove; in th
 
 
 def plan_apply(tree: Tree) -> Changes:
-    """What is to be written to patch the tree; empty where it is patched.
+    """The changes that patch the tree; none where it is patched.
 
     Raises:
-        DataError: a file that is not as released, a missing patch-ng.
+        DataError: a file is not as released, or patch-ng is missing.
     """
     if tree.modified:
         raise DataError(_refusal(tree, tree.modified))
@@ -36,21 +37,22 @@ def plan_apply(tree: Tree) -> Changes:
 
 
 def plan_revert(tree: Tree) -> Changes:
-    """What is to be written to have the release's own files again; empty where they are.
+    """The changes that put the release's own files back; none where they are there.
 
     The kept originals are used; where one is missing or damaged, the patch is undone on the patched file.
 
     Raises:
-        DataError: a touched file that is neither stock nor patched.
+        DataError: a file that the patch touches is neither stock nor patched.
     """
     release = tree.release
     if tree.state == MODIFIED:
         raise DataError(_refusal(tree, [path for path in tree.modified if path in release.patched]))
     waiting = [path for path in release.patched if tree.state_of(path) == PATCHED]
     made: Changes = {path: _kept(tree, path) for path in reversed(waiting)}
-    lost = {path: tree.files[path] for path, data in made.items() if data is None and path in release.stock}
+    lost = [path for path, kept in made.items() if kept is None and path in release.stock]
     if lost:
-        made.update(apply_diff(release.path, lost, reverse=True))
+        patched = {path: data for path in lost if (data := tree.files[path]) is not None}
+        made.update(apply_diff(release.path, patched, reverse=True))
     return _checked(tree, made, release.stock)
 
 
@@ -65,7 +67,7 @@ def _kept(tree: Tree, path: str) -> bytes | None:
     return data if data is not None and sha256(data) == tree.release.stock.get(path) else None
 
 
-def _checked(tree: Tree, changes: Changes, expected) -> Changes:
+def _checked(tree: Tree, changes: Changes, expected: Mapping[str, str]) -> Changes:
     for path, data in changes.items():
         if (None if data is None else sha256(data)) != expected.get(path):
             raise DataError(f"{tree.release.patch} does not give the {path} that is recorded for it")
@@ -73,13 +75,21 @@ def _checked(tree: Tree, changes: Changes, expected) -> Changes:
 
 
 def apply(tree: Tree, changes: Changes) -> None:
-    """Keep originals, then make the changes of `plan_apply`."""
+    """Make the changes of `plan_apply`; the originals are kept beside the files.
+
+    Raises:
+        DataError: the tree cannot be written; nothing was changed.
+    """
     kept = {path + ORIGINAL: tree.files[path] for path in changes if tree.files[path] is not None}
     _replace(tree.root, {**kept, **changes}, like={path: path.removesuffix(ORIGINAL) for path in {**kept, **changes}})
 
 
 def revert(tree: Tree, changes: Changes) -> None:
-    """Make the changes of `plan_revert`, then remove what `apply` and Python put beside the files."""
+    """Make the changes of `plan_revert`, then remove what `apply` and Python put beside the files.
+
+    Raises:
+        DataError: the tree cannot be written; nothing was changed.
+    """
     _replace(tree.root, changes, like={path: path + ORIGINAL for path in changes})
     for path in map(tree.root.joinpath, tree.release.patched):
         original = path.with_name(path.name + ORIGINAL)
@@ -92,7 +102,9 @@ def _replace(root: Path, changes: Changes, like: dict[str, str]) -> None:
     """Write every new content aside, then rename all in order; an error undoes what was done.
 
     Args:
-        like: path → the file whose mode, and times where the content is the same, the new one gets.
+        root: the folder that the paths start from.
+        changes: the new contents by path.
+        like: the path of the file whose mode each new one gets, and its times where the content is the same.
     """
     asides = {path: _beside(root / path, "new") for path in changes}
     saved: dict[str, Path | None] = {}
@@ -113,7 +125,7 @@ def _replace(root: Path, changes: Changes, like: dict[str, str]) -> None:
             raise DataError(f"{root / 'open_clip_train'}: {error.strerror or error}; nothing was changed") from None
         raise
     finally:
-        for leftover in (root / "open_clip_train").glob(".*.sclip-aside-*"):  # a killed process's too
+        for leftover in (root / "open_clip_train").glob(".*.sclip-aside-*"):  # those of a killed process too
             with suppress(OSError):
                 leftover.unlink()
 
@@ -134,11 +146,11 @@ def _write_aside(aside: Path, data: bytes, like: Path) -> None:
 
 
 def _save(path: Path) -> Path | None:
-    """A second name for a file that is about to be replaced, to put it back under; None where there is none."""
+    """Give a file that is about to be replaced a second name, to put it back from; None where there is no file."""
     if not path.exists():
         return None
     saved = _beside(path, "old")
-    saved.unlink(missing_ok=True)  # a killed process's
+    saved.unlink(missing_ok=True)  # a killed process left it
     try:
         os.link(path, saved)
     except OSError:  # a file system without hard links

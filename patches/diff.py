@@ -5,17 +5,24 @@ import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sclip_plugin.errors import DataError
 
+if TYPE_CHECKING:
+    from patch_ng import PatchSet
+
 
 def apply_diff(patch: Path, files: Mapping[str, bytes], reverse: bool = False) -> dict[str, bytes]:
-    """What the patch makes of `files`; its sections for other files are left out, files that it adds are in.
+    """What the patch makes of some files. Its sections for other files are left out, but files that it adds are made.
 
     Args:
-        patch: sections follow one another and may change one file several times.
-        files: path as in the patch without `a/` → content.
+        patch: a unified diff, whose sections follow one another and may change one file several times.
+        files: contents by path, which is as in the patch without `a/`.
         reverse: undo the patch instead, on files that it changes.
+
+    Returns:
+        The new contents by path.
 
     Raises:
         DataError: patch-ng is not installed, or the patch does not fit.
@@ -39,7 +46,8 @@ def _path(name: bytes) -> str:
     return name.decode()
 
 
-def _read(patch: Path):
+def _read(patch: Path) -> "PatchSet":
+    """The patch as patch-ng reads it."""
     try:
         import patch_ng
     except ImportError:
@@ -52,7 +60,7 @@ def _read(patch: Path):
 
 
 def show(path: str, before: bytes | None, after: bytes | None) -> str:
-    """A unified diff for people; None is a file that is not there."""
+    """A unified diff of one file for people to read; None stands for a file that is not there."""
     old, new = ((data or b"").decode().splitlines(keepends=True) for data in (before, after))
     names = (f"a/{path}" if before is not None else "/dev/null", f"b/{path}" if after is not None else "/dev/null")
     return "".join(difflib.unified_diff(old, new, *names))

@@ -11,7 +11,7 @@ TABLE = FOLDER / "releases.json"
 
 
 def sha256(data: bytes) -> str:
-    """Hexadecimal."""
+    """The SHA-256 of some bytes, in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -20,11 +20,11 @@ class Release:
     """One patch and the releases that it fits.
 
     Attributes:
-        versions: open_clip_torch versions whose `open_clip_train` is the same.
-        patch: file name, beside this module.
-        stock: path → SHA-256 of every file of `open_clip_train` as released.
-        patched: path → SHA-256 of the files that the patch changes or adds, in the order in which they are written:
-            imported before importing, so that no moment's tree fails to import.
+        versions: the versions of open_clip_torch whose `open_clip_train` is the same.
+        patch: the name of the patch's file, which stands beside this module.
+        stock: the SHA-256 of every file of `open_clip_train` as released, by path.
+        patched: the SHA-256 of each file that the patch changes or adds, by path, in the order in which they are
+            written: a file comes before those that import it, so that the tree can be imported at every moment.
     """
 
     versions: tuple[str, ...]
@@ -34,16 +34,16 @@ class Release:
 
     @property
     def path(self) -> Path:
-        """Where the patch is."""
+        """The patch's file."""
         return FOLDER / self.patch
 
 
 def releases() -> list[Release]:
-    """All that are known, oldest first."""
+    """All releases that are known, oldest first."""
     entries = json.loads(TABLE.read_text())
     return [Release(**{**entry, "versions": tuple(entry["versions"])}) for entry in entries]
 
 
 def release_of(version: str) -> Release | None:
-    """The entry for this version of open_clip_torch, or None."""
+    """The entry for this version of open_clip_torch; None where no patch is known for it."""
     return next((release for release in releases() if version in release.versions), None)

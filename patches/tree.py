@@ -14,11 +14,13 @@ VERSION = re.compile(rb"""^__version__\s*=\s*['"]([^'"]+)['"]""", re.M)
 
 @dataclass(frozen=True)
 class Tree:
-    """What was read, once, of the files that the release and its patch name.
+    """The files that a release and its patch name, as they were read once.
 
     Attributes:
         root: the folder that holds `open_clip_train` (site-packages, or `src` of a source tree).
-        files: path → content, None where there is no such file.
+        version: the version of open_clip_torch that it says.
+        release: the entry for that version.
+        files: contents by path; None where there is no such file.
     """
 
     root: Path
@@ -27,7 +29,7 @@ class Tree:
     files: dict[str, bytes | None]
 
     def state_of(self, path: str) -> str:
-        """STOCK, PATCHED or MODIFIED; a file that the patch adds is STOCK where it is absent."""
+        """A file's state: STOCK, PATCHED or MODIFIED. One that the patch adds is STOCK where it is absent."""
         data = self.files[path]
         found = None if data is None else sha256(data)
         if found == self.release.stock.get(path):
@@ -41,7 +43,7 @@ class Tree:
 
     @property
     def state(self) -> str:
-        """Of the files that the patch touches: STOCK, PATCHED, HALF or MODIFIED."""
+        """The state of the files that the patch touches: STOCK, PATCHED, HALF or MODIFIED."""
         found = {self.state_of(path) for path in self.release.patched}
         if MODIFIED in found:
             return MODIFIED
@@ -49,10 +51,10 @@ class Tree:
 
 
 def find_root(target: str | None) -> Path:
-    """The folder that holds `open_clip_train`: in `target` or its `src`, or where Python finds it.
+    """The folder that holds `open_clip_train`: `target` or its `src`; without a target, where Python finds it.
 
     Raises:
-        DataError: there is none.
+        DataError: no such folder holds it.
     """
     if target is None:
         spec = find_spec("open_clip_train")
@@ -69,7 +71,7 @@ def read_tree(target: str | None) -> Tree:
     """Look at a tree; nothing of it is imported.
 
     Raises:
-        DataError: no open_clip_train, or a release that no patch is known for.
+        DataError: there is no open_clip_train, or no patch is known for the release.
     """
     root = find_root(target)
     version = version_of(root)
@@ -82,10 +84,10 @@ def read_tree(target: str | None) -> Tree:
 
 
 def version_of(root: Path) -> str:
-    """What `open_clip/version.py` says.
+    """The version of open_clip_torch that `open_clip/version.py` says.
 
     Raises:
-        DataError: nothing.
+        DataError: it says none.
     """
     path = root / "open_clip" / "version.py"
     found = VERSION.search(_read(path) or b"")

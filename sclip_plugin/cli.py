@@ -1,35 +1,43 @@
 """The `sclip` command: a table of subcommands, each in a module of its own that is imported only when it is asked for.
 
-A command module offers `add_arguments(parser)` and `run(args) -> int | None`, and a module docstring whose first line
+A command's module offers `add_arguments(parser)` and `run(args) -> int | None`, and a module docstring whose first line
 is its one-line help. Errors derived from `SClipError` are printed in one line; bad usage exits 2, failures exit 1.
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 from sclip_plugin._version import __version__
 from sclip_plugin.errors import SClipError, UsageError
 
-# name → its one-line help; the command is the module or package of that name in `sclip_plugin.commands`
+# Each command's one-line help; the command is the module or package of that name in `sclip_plugin.commands`.
 COMMANDS = {
-    "convert": "captions and images -> paired/, unpaired/, val/ shards",
-    "split": "shards -> shards with another share of pairs, without decoding",
+    "convert": "turn captions and images into paired/, unpaired/ and val/ shards",
+    "split": "give shards another share of pairs, without decoding",
     "verify": "decode every image of shards; check keys, captions, counts and hashes",
-    "keywords": "captions of paired shards -> keyword file",
-    "eval": "zero-shot classification and retrieval of a checkpoint",
-    "study": "arms × seeds: trained, evaluated, compared, with a report",
-    "inspect": "a picture of unpaired images with their pseudo-captions",
-    "wiseft": "weights between start and tuned model, against forgetting",
-    "demo": "the whole way on an embedded data set",
-    "patch": "open_clip with a plugin extension point, for sites without hooks",
-    "doctor": "is the plugin active here, by which route, and if not, why",
+    "keywords": "find keywords in the captions of paired shards",
+    "eval": "evaluate a checkpoint by zero-shot classification and retrieval",
+    "study": "train and evaluate arms with several seeds, compare them, write a report",
+    "inspect": "show unpaired images with their pseudo-captions",
+    "wiseft": "choose a model between start and tuned model, against forgetting",
+    "demo": "go the whole way on an embedded data set",
+    "patch": "give open_clip a plugin extension point, for sites without hooks",
+    "doctor": "say whether the plugin is active here, by which route, and if not, why",
 }
 
 
-def main(argv=None) -> int:
-    """Entry point of the console script. Returns 0 (done), 1 (the data or the run failed) or 2 (wrong usage)."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the console script.
+
+    Args:
+        argv: the command line without the program's name; None stands for this process's.
+
+    Returns:
+        The exit status: 0 (done), 1 (the data or the run failed) or 2 (wrong usage).
+    """
     try:
         args = _parse(sys.argv[1:] if argv is None else list(argv))
         return _run(args)
@@ -39,8 +47,10 @@ def main(argv=None) -> int:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; only the module of the command asked for is imported."""
-    parser = argparse.ArgumentParser(prog="sclip", description="Prepare data for, check and evaluate S-CLIP runs.")
+    """Parse the arguments; only the module of the command asked for is imported."""
+    parser = argparse.ArgumentParser(
+        prog="sclip", description="Prepare data for S-CLIP runs, check and evaluate them."
+    )
     parser.add_argument("--version", action="version", version=f"sclip-plugin {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = next((word for word in argv if not word.startswith("-")), None)
@@ -56,7 +66,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         sub.set_defaults(run=command.run)
     args, rest = parser.parse_known_args(argv)
     if rest and hasattr(args, "source") and not any(word.startswith("-") for word in rest):
-        args.source += rest  # argparse takes positional words in one run only: --recipe a A --recipe b B has two
+        args.source += rest  # argparse takes positional words from one place only; --recipe a A --recipe b B has two
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return args

@@ -1,1 +1,3 @@
-"""Developer scripts: what made the embedded data, and what a release needs. None of it is in the wheel."""
+"""Developer scripts, run from the checkout as `python -m tools.NAME`: they made the embedded data, and record a patch
+for a release of open_clip. None of them is in the wheel.
+"""

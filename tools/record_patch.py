@@ -1,13 +1,16 @@
-"""For who makes a patch for another release: write down its files' hashes in `releases.json`. README.md has the steps.
+"""Record a patch for another release of open_clip: the hashes of its files go into `patches/releases.json`.
 
 Example, from the checkout:
     python -m tools.record_patch STOCK_TREE open_clip_torch-3.4.0.patch
+
+patches/README.md has the steps that make such a patch.
 """
 
 import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sclip_plugin.atomic import write_atomic
@@ -16,12 +19,17 @@ from sclip_plugin.patches.diff import apply_diff
 from sclip_plugin.patches.releases import FOLDER, TABLE, Release, releases, sha256
 from sclip_plugin.patches.tree import find_root, version_of
 
-# What is imported is written first, and main, which calls all others, last.
+# In which order files are written: what others import first, and main, which calls all others, last.
 ORDER = {"plugins.py": 0, "params.py": 2, "main.py": 3}
+OTHERS = 1
 
 
 def describe(root: Path, patch: str) -> Release:
-    """The entry for a stock tree and a patch in this folder.
+    """The entry of a release.
+
+    Args:
+        root: the folder that holds the release's own open_clip and open_clip_train.
+        patch: the name of a file in `patches/`.
 
     Raises:
         DataError: the patch does not fit.
@@ -30,7 +38,7 @@ def describe(root: Path, patch: str) -> Release:
     made = apply_diff(FOLDER / patch, files)
     changed = sorted(
         (path for path in made if made[path] != files.get(path)),
-        key=lambda path: ORDER.get(Path(path).name, 1),
+        key=lambda path: ORDER.get(Path(path).name, OTHERS),
     )
     return Release(
         versions=(version_of(root),),
@@ -41,8 +49,16 @@ def describe(root: Path, patch: str) -> Release:
 
 
 def merge(known: list[Release], new: Release) -> list[Release]:
-    """`known` with the new version, in the entry with the same hashes where there is one; oldest first."""
-    table = []
+    """The known entries with a new version, which joins the entry with the same hashes where there is one.
+
+    Args:
+        known: the entries of `releases.json`.
+        new: an entry of one version.
+
+    Returns:
+        All entries, oldest first.
+    """
+    table: list[Release] = []
     for release in known:
         versions = {*release.versions} - {*new.versions}
         if dataclasses.replace(release, versions=new.versions) == new:
@@ -52,7 +68,7 @@ def merge(known: list[Release], new: Release) -> list[Release]:
     return sorted([*table, new], key=lambda release: _parts(release.versions[0]))
 
 
-def _sorted(versions) -> tuple[str, ...]:
+def _sorted(versions: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(versions, key=_parts))
 
 
@@ -60,16 +76,16 @@ def _parts(version: str) -> list[int]:
     return [int(part) for part in version.split(".") if part.isdigit()]
 
 
-def main(argv=None) -> int:
-    """Returns 0, or 1 where the patch does not fit."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Record what the command line names. Returns 0, or 1 where the patch does not fit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tree", help="The folder that holds the release's open_clip and open_clip_train, unpatched.")
-    parser.add_argument("patch", help="File name of the patch, in this package's folder.")
+    parser.add_argument("tree", help="the folder that holds the release's open_clip and open_clip_train, unpatched")
+    parser.add_argument("patch", help="the patch's file name, in the folder patches/")
     args = parser.parse_args(argv)
     try:
         entry = describe(find_root(args.tree), args.patch)
     except (SClipError, OSError) as error:
-        print(f"record: {error}", file=sys.stderr)
+        print(f"record_patch: {error}", file=sys.stderr)
         return 1
     table = [dataclasses.asdict(release) for release in merge(releases(), entry)]
     write_atomic(TABLE, json.dumps(table, indent=1) + "\n")

@@ -1,20 +1,29 @@
-"""What a checkpoint makes of unpaired images: a picture or page of images with their pseudo-captions and keywords.
+"""Show what a checkpoint makes of unpaired images: a picture or page of images with their pseudo-captions and keywords.
 
 Example:
-    sclip inspect --model ViT-B-32 --pretrained logs/RUN/checkpoints/epoch_25.pt --train-data shards/paired \\
-        --unpaired-data shards/unpaired --keywords keywords.txt --out panel.png
+    sclip inspect --model ViT-B-32-quickgelu --pretrained logs/RUN/checkpoints/epoch_25.pt \\
+        --train-data shards/paired --unpaired-data shards/unpaired --keywords keywords.txt --out panel.png
 
 Each image stands beside its heaviest pseudo-captions and its keywords, with their weights, as a training step with
 --pairs pairs would give them. `--out` ends in .png or .html.
 """
 
+import argparse
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sclip_plugin.commands.flags.evaluation import device_of
 from sclip_plugin.errors import UsageError
 from sclip_plugin.loss.settings import KEYWORD_TARGETS, PSEUDO_LABELS, LossSettings
 
+if TYPE_CHECKING:
+    from sclip_plugin.inspection.labels import LabelledImage
 
-def add_arguments(parser) -> None:
+DEFAULTS = LossSettings()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sclip inspect`."""
     parser.add_argument("--model", required=True, help="open_clip model name, or local-dir:DIR")
     parser.add_argument("--pretrained", help="checkpoint file or pretrained tag")
@@ -25,19 +34,41 @@ def add_arguments(parser) -> None:
     parser.add_argument("--images", type=int, default=8, metavar="N", help="images to show (default 8)")
     parser.add_argument("--pairs", type=int, default=64, metavar="B", help="pairs, as a batch has (default 64)")
     parser.add_argument("--unpaired", type=int, metavar="U", help="unpaired images in the plan (default: --pairs)")
-    parser.add_argument("--sclip-pseudo-label", choices=PSEUDO_LABELS, default="ot-image", metavar="RULE")
-    parser.add_argument("--sclip-sinkhorn-iterations", type=int, default=10, metavar="N")
-    parser.add_argument("--sclip-epsilon", type=float, metavar="E")
-    parser.add_argument("--sclip-keyword-targets", choices=KEYWORD_TARGETS, default="similarity")
-    parser.add_argument("--keyword-template", default="{}", metavar="TEXT")
-    parser.add_argument("--device", help="default: cuda where there is one, else cpu")
+    parser.add_argument(
+        "--sclip-pseudo-label",
+        choices=PSEUDO_LABELS,
+        default=DEFAULTS.pseudo_label,
+        help="pseudo-caption rule, as in training (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sclip-sinkhorn-iterations",
+        type=int,
+        default=DEFAULTS.sinkhorn_iterations,
+        metavar="N",
+        help="iterations of the transport, as in training (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sclip-epsilon",
+        type=float,
+        default=DEFAULTS.epsilon,
+        metavar="E",
+        help="entropy weight of the transport, as in training (default: the model's temperature)",
+    )
+    parser.add_argument(
+        "--sclip-keyword-targets",
+        choices=KEYWORD_TARGETS,
+        default=DEFAULTS.keyword_targets,
+        help="weights over an image's candidate keywords, as in training (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keyword-template", default="{}", metavar="TEXT", help="prompt around each keyword (default: %(default)s)"
+    )
+    parser.add_argument("--device", help="where the model runs (default: cuda where there is one, else cpu)")
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     """Read, encode, label, draw. Returns 0."""
     _check(args)
-    import torch
-
     from sclip_plugin.data.shard_list import expand
     from sclip_plugin.evaluation.features import Encoder
     from sclip_plugin.evaluation.models import check_model, load_model
@@ -49,7 +80,7 @@ def run(args) -> int:
     vocabulary = Vocabulary.load(args.keywords) if args.keywords else None
     pairs = read_pictures(expand(args.train_data, "--train-data"), args.pairs, paired=True)
     unpaired = read_pictures(expand(args.unpaired_data, "--unpaired-data"), args.unpaired or args.pairs, paired=False)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(args)
     model, preprocess, tokenizer = load_model(args.model, args.pretrained, device, "fp32")
     labelled, figures = label_images(
         Encoder(model, tokenizer, device),
@@ -67,7 +98,7 @@ def run(args) -> int:
     return 0
 
 
-def _check(args) -> None:
+def _check(args: argparse.Namespace) -> None:
     if args.out.suffix.lower() not in (".png", ".html"):
         raise UsageError(f"--out {args.out}: the name must end in .png or .html")
     for flag in ("images", "pairs", "unpaired"):
@@ -75,13 +106,13 @@ def _check(args) -> None:
             raise UsageError(f"--{flag} must be at least 1, got {getattr(args, flag)}")
     if args.sclip_sinkhorn_iterations < 0:
         raise UsageError(f"--sclip-sinkhorn-iterations must be at least 0, got {args.sclip_sinkhorn_iterations}")
-    if args.sclip_epsilon is not None and not args.sclip_epsilon > 0:
-        raise UsageError(f"--sclip-epsilon must be above 0, got {args.sclip_epsilon}")
+    if args.sclip_epsilon is not None and not 0 < args.sclip_epsilon < math.inf:
+        raise UsageError(f"--sclip-epsilon must be above 0 and finite, got {args.sclip_epsilon}")
     if args.keyword_template.count("{}") != 1:
         raise UsageError(f"--keyword-template must hold {{}} once, got {args.keyword_template!r}")
 
 
-def _settings(args) -> LossSettings:
+def _settings(args: argparse.Namespace) -> LossSettings:
     uses_transport = args.sclip_pseudo_label.startswith("ot-")
     return LossSettings(
         pseudo_label=args.sclip_pseudo_label,
@@ -91,7 +122,7 @@ def _settings(args) -> LossSettings:
     )
 
 
-def _write(out: Path, labelled, title: str, figures: dict[str, float]) -> None:
+def _write(out: Path, labelled: "list[LabelledImage]", title: str, figures: dict[str, float]) -> None:
     from sclip_plugin.atomic import write_atomic
     from sclip_plugin.inspection import panel
 

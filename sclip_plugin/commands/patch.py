@@ -1,7 +1,8 @@
 """Patch the installed open_clip so that it finds training plugins by itself, see whether it is, or put it back.
 
-For sites that forbid import hooks. The patch adds a general plugin extension point to open_clip_train, and fixes three
-crashes; with it `open_clip_train.main --loss sclip` works without the hook (SCLIP_PLUGIN_DISABLE=1 may be set).
+This is for sites that forbid import hooks. The patch adds a general plugin extension point to open_clip_train, and
+fixes three crashes; with it `open_clip_train.main --loss sclip` works without the hook (SCLIP_PLUGIN_DISABLE=1 may be
+set).
 
 Example:
     sclip patch status
@@ -13,7 +14,9 @@ Only files that are exactly as released are touched; originals are kept beside t
 Revert before you upgrade or uninstall open_clip. `apply` needs patch-ng: pip install 'sclip-plugin[patch]'.
 """
 
-from sclip_plugin.patches.change import apply, plan_apply, plan_revert, revert
+import argparse
+
+from sclip_plugin.patches.change import Changes, apply, plan_apply, plan_revert, revert
 from sclip_plugin.patches.diff import show
 from sclip_plugin.patches.tree import HALF, MODIFIED, PATCHED, STOCK, Tree, read_tree
 
@@ -30,29 +33,29 @@ ACTIONS = {
 }
 
 
-def add_arguments(parser) -> None:
-    """`status`, `apply` and `revert`."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `sclip patch`: its actions are `status`, `apply` and `revert`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, summary in (
-        ("status", "which release, and stock, patched, half-applied or modified; exits 1 for the last two"),
-        ("apply", "patch it; nothing to do where it is patched"),
-        ("revert", "put the release's own files back, byte for byte; nothing to do where they are"),
+        ("status", "say which release it is, and whether stock, patched, half-applied or modified (then exit with 1)"),
+        ("apply", "patch it; where it is patched, nothing is done"),
+        ("revert", "put the release's own files back, byte for byte; where they are there, nothing is done"),
     ):
-        action = actions.add_parser(name, help=summary, description=f"{name}: {summary}.")
+        action = actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         action.add_argument(
             "--target",
             metavar="DIR",
-            help="The folder that holds open_clip_train: site-packages, or a source tree. Default: the one installed.",
+            help="the folder that holds open_clip_train: site-packages, or a source tree (default: the one installed)",
         )
         if name != "status":
-            action.add_argument("--dry-run", action="store_true", help="Show the changes as a diff; make none.")
+            action.add_argument("--dry-run", action="store_true", help="show the changes as a diff; make none")
 
 
-def run(args) -> int:
-    """Returns 0, or 1 from `status` where the tree is half-applied or modified.
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked. Returns 0, or 1 from `status` where the tree is half-applied or modified.
 
     Raises:
-        DataError: an unknown release, modified files, a tree that cannot be written; nothing was changed.
+        DataError: the release is unknown, files are modified, or the tree cannot be written; nothing was changed.
     """
     tree = read_tree(args.target)
     if args.action == "status":
@@ -86,6 +89,6 @@ def _describe(tree: Tree, path: str) -> str:
     return tree.state_of(path)
 
 
-def _show(tree: Tree, changes) -> None:
+def _show(tree: Tree, changes: Changes) -> None:
     for path, after in changes.items():
         print(show(path, tree.files[path], after), end="")

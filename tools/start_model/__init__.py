@@ -1,1 +1,1 @@
-"""How the start model of the demo was made."""
+"""Makes the demo's start model: `python -m tools.start_model.pretrain`."""

@@ -1,11 +1,11 @@
 """Icon sets for the demo's start model: which, under which licence, and their icons as (picture, captions).
 
-Developer's code, used by `pretrain.py` only. The source is one package of the npm registry, `@iconify/json`: a JSON
-file of SVG bodies for each set, and `collections.json` with authors and licences.
+Only `pretrain.py` uses this module. The source is one package of the npm registry, `@iconify/json`: a JSON file of SVG
+bodies for each set, and `collections.json` with authors and licences.
 
-The demo's own data are Material Design Icons, so that the start model must not have seen them: sets that are, contain
-or descend from them are left out by name, then every icon that shares a path with one of these, then every icon whose
-picture equals one of the demo's.
+The demo's own data are Material Design Icons, which the start model must not have seen. So sets that are, contain or
+descend from them are left out by name, then every icon that shares a path with one of these, and then (in
+`pretrain.py`) every icon whose picture is like one of the demo's.
 """
 
 import json
@@ -14,6 +14,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "@iconify/json@2.2.535"
 LICENCES = {"MIT", "ISC", "Apache-2.0", "CC0-1.0", "CC-BY-3.0", "CC-BY-4.0", "Unlicense"}
@@ -118,7 +119,11 @@ _PATH = re.compile(r'\sd="([^"]+)"')
 
 
 def fetch(folder: Path) -> Path:
-    """Download and unpack the package with the npm client, once. Returns the unpacked folder."""
+    """Download and unpack the package with the npm client, once.
+
+    Returns:
+        The unpacked folder.
+    """
     target = folder / "package"
     if not (target / "collections.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,11 +133,14 @@ def fetch(folder: Path) -> Path:
     return target
 
 
-def licences(package: Path) -> dict[str, dict]:
-    """{set: {name, author, licence, url}} of `SETS`.
+def licences(package: Path) -> dict[str, dict[str, str]]:
+    """The name, author, licence and url of each set of `SETS`, by the set's prefix.
+
+    Args:
+        package: the unpacked package.
 
     Raises:
-        ValueError: a set whose licence is not in `LICENCES`.
+        ValueError: the licence of a set is not in `LICENCES`.
     """
     collections = json.loads((package / "collections.json").read_text())
     table = {}
@@ -147,7 +155,7 @@ def licences(package: Path) -> dict[str, dict]:
 
 
 def caption_of(name: str) -> str:
-    """Words of an icon's name without sizes and drawing styles; empty where nothing sensible remains."""
+    """The words of an icon's name without sizes and drawing styles; empty where nothing sensible remains."""
     words = [word for word in re.split(r"[-_]+", name.lower()) if word]
     while words and (words[-1] in STYLE or re.fullmatch(r"\d+(x\d+)?", words[-1])):
         words.pop()
@@ -156,8 +164,8 @@ def caption_of(name: str) -> str:
 
 
 def icons(package: Path) -> Iterator[tuple[str, list[str]]]:
-    """(SVG text, captions) of every icon of `SETS` that is taken, without any that shares a path with `EXCLUDED`."""
-    forbidden = set()
+    """(SVG text, captions) of the icons of `SETS`, without those that share a path with an icon of `EXCLUDED`."""
+    forbidden: set[str] = set()
     for prefix in EXCLUDED:
         forbidden |= {path for body in _bodies(package, prefix).values() for path in _PATH.findall(body)}
     for prefix in SETS:
@@ -184,7 +192,7 @@ def _icons_of(package: Path, prefix: str, forbidden: set[str]) -> Iterator[tuple
             yield _svg(document, icon), captions
 
 
-def _svg(document: dict, icon: dict) -> str:
+def _svg(document: dict[str, Any], icon: dict[str, Any]) -> str:
     left, top = (icon.get(side, document.get(side, 0)) for side in ("left", "top"))
     width, height = (icon.get(side, document.get(side, 16)) for side in ("width", "height"))
     side = max(width, height)  # square, the drawing in its middle

@@ -1,12 +1,12 @@
 """Make the demo's start model: a small CLIP trained on named icons that are none of the demo's.
 
-A developer's script; the demo only unpacks what it wrote. It needs the npm client and `pip install resvg-py`:
+The demo only unpacks what this script wrote. It needs the npm client and `pip install resvg-py`:
 
     python -m tools.start_model.pretrain --work build/pretrain --minutes 12
 
-Writes `start.zip` (configuration and fp16 weights) and `NOTICE-start.txt` (sets, authors, licences) into `--out`.
-Plain CLIP loss, one CPU thread. Only the tokens that occur in captions are trained: the other rows of the embedding
-are zero in the file, which therefore compresses.
+It writes `start.zip` (configuration and fp16 weights) and `NOTICE-start.txt` (sets, authors, licences) into `--out`.
+The loss is CLIP's, on one CPU thread. Only the tokens that occur in captions are trained: the other rows of the
+embedding are zero in the file, which therefore compresses.
 
 Legend: N icons, V tokens in use, L positions in use.
 """
@@ -17,20 +17,23 @@ import json
 import math
 import time
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from open_clip.model import CLIP
 from PIL import Image
 from tqdm import tqdm
 
-from sclip_plugin.commands.demo.embedded import images_and_captions
+from sclip_plugin.commands.demo.embedded import FOLDER, START, images_and_captions
 from tools.start_model import iconsets
 
 SIZE, LENGTH = 64, 12  # pixels; positions that captions use (the model has 24)
 MEAN, STD = 0.8, 0.36
-CONFIG = {
+CONFIG: dict[str, dict[str, Any]] = {
     "model_cfg": {
         "embed_dim": 128,
         "vision_cfg": {"image_size": SIZE, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64, "patch_size": None},
@@ -60,7 +63,8 @@ def load(work: Path) -> tuple[np.ndarray, list[list[str]]]:
     cache = work / "icons.npz"
     if not cache.exists():
         package = iconsets.fetch(work)
-        pictures, captions = [], []
+        pictures: list[np.ndarray] = []
+        captions: list[str] = []
         for svg, texts in tqdm(list(iconsets.icons(package)), desc="draw", disable=None):
             picture = rasterise(svg)
             if picture is not None:
@@ -77,8 +81,8 @@ def load(work: Path) -> tuple[np.ndarray, list[list[str]]]:
 def resembles_demo(pictures: np.ndarray, threshold: float = 6.0) -> np.ndarray:
     """bool (N,): mean absolute difference to some icon of the demo below `threshold` grey levels, at 16x16 pixels."""
 
-    def small(stack) -> torch.Tensor:
-        return F.avg_pool2d(torch.from_numpy(np.stack(stack)).float()[:, None], 4).flatten(1)
+    def small(stack: Iterable[np.ndarray]) -> torch.Tensor:
+        return F.avg_pool2d(torch.from_numpy(np.stack(list(stack))).float()[:, None], 4).flatten(1)
 
     demo = small([np.asarray(Image.open(io.BytesIO(data)).convert("L")) for data in images_and_captions()[0].values()])
     nearest = [torch.cdist(rows, demo, p=1).min(dim=1).values for rows in small(pictures).split(1024)]
@@ -86,7 +90,7 @@ def resembles_demo(pictures: np.ndarray, threshold: float = 6.0) -> np.ndarray:
 
 
 def tokenize(captions: list[list[str]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """All captions as compact tokens (M, L), the first row of each icon (N + 1), and the tokens in use (V)."""
+    """All M captions as compact tokens (M, L), the first row of each icon (N + 1), and the tokens in use (V)."""
     from open_clip import SimpleTokenizer
 
     rows = SimpleTokenizer(context_length=LENGTH)([text for texts in captions for text in texts])
@@ -98,17 +102,15 @@ def tokenize(captions: list[list[str]]) -> tuple[torch.Tensor, torch.Tensor, tor
 # --- training --------------------------------------------------------------------------------------------------------
 
 
-def build(vocabulary: int) -> torch.nn.Module:
-    """The model with an embedding of `vocabulary` rows."""
-    from open_clip.model import CLIP
-
+def build(vocabulary: int) -> CLIP:
+    """The model with random weights and an embedding of `vocabulary` rows."""
     config = json.loads(json.dumps(CONFIG["model_cfg"]))
     config["text_cfg"]["vocab_size"] = vocabulary
     torch.manual_seed(0)
     return CLIP(**config).to(memory_format=torch.channels_last)
 
 
-def encode_text(model, tokens: torch.Tensor) -> torch.Tensor:
+def encode_text(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
     """Normalised text features (B, D) of tokens (B, L) shorter than the model's context: the tower is causal."""
     length = tokens.shape[1]
     hidden = model.token_embedding(tokens) + model.positional_embedding[:length]
@@ -124,13 +126,13 @@ def images_of(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = scale
     theta[:, :, 2] = shift
-    grid = F.affine_grid(theta, (count, 1, SIZE, SIZE), align_corners=False)
+    grid = F.affine_grid(theta, [count, 1, SIZE, SIZE], align_corners=False)
     ink = F.grid_sample(255.0 - pictures[:, None].float(), grid, align_corners=False)
     grey = ((255.0 - ink) / 255.0 - MEAN) / STD
     return grey.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
-def step_loss(model, images: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+def step_loss(model: CLIP, images: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """CLIP's loss of one batch, images in bfloat16."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         image = model.visual(images)
@@ -141,8 +143,21 @@ def step_loss(model, images: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def train(pictures: torch.Tensor, captions: list[list[str]], minutes: float, batch: int, lr: float):
-    """Train for so many minutes, learning rate by the clock (linear warm-up, cosine). Returns (model, used tokens)."""
+def train(
+    pictures: torch.Tensor, captions: list[list[str]], minutes: float, batch: int, lr: float
+) -> tuple[CLIP, torch.Tensor]:
+    """Train for so many minutes; the learning rate follows the clock (linear warm-up, cosine).
+
+    Args:
+        pictures: uint8 (N, 64, 64).
+        captions: each picture's.
+        minutes: how long.
+        batch: pictures in a step.
+        lr: the highest learning rate.
+
+    Returns:
+        The model, and the tokens in use (V).
+    """
     tokens, first, used = tokenize(captions)
     model = build(len(used)).train()
     decay = [p for p in model.parameters() if p.ndim > 1]
@@ -175,8 +190,8 @@ def train(pictures: torch.Tensor, captions: list[list[str]], minutes: float, bat
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def full_state(model, used: torch.Tensor) -> dict[str, torch.Tensor]:
-    """fp16 weights with an embedding of full size, rows of unused tokens zero."""
+def full_state(model: CLIP, used: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The weights in fp16 with an embedding of full size, in which the rows of unused tokens are zero."""
     state = {
         name: value.half().contiguous() if value.is_floating_point() else value
         for name, value in model.state_dict().items()
@@ -188,11 +203,18 @@ def full_state(model, used: torch.Tensor) -> dict[str, torch.Tensor]:
     return state
 
 
-def write(model, used: torch.Tensor, package: Path, out: Path) -> None:
-    """`start.zip` and `NOTICE-start.txt`."""
+def write(model: CLIP, used: torch.Tensor, package: Path, out: Path) -> None:
+    """Write `start.zip` and `NOTICE-start.txt`.
+
+    Args:
+        model: the trained model.
+        used: the tokens in use (V).
+        package: the icon sets, for the notice.
+        out: the folder for both files.
+    """
     from safetensors.torch import save
 
-    with zipfile.ZipFile(out / "start.zip", "w", zipfile.ZIP_LZMA) as archive:
+    with zipfile.ZipFile(out / START, "w", zipfile.ZIP_LZMA) as archive:
         for name, data in (
             ("open_clip_config.json", json.dumps(CONFIG, indent=1).encode()),
             ("open_clip_model.safetensors", save(full_state(model, used))),
@@ -208,12 +230,13 @@ def write(model, used: torch.Tensor, package: Path, out: Path) -> None:
 
 
 def main() -> None:
+    """Make the start model as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for the download and the drawn icons")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--minutes", type=float, default=12)
-    parser.add_argument("--batch", type=int, default=384)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files (default: the demo's)")
+    parser.add_argument("--minutes", type=float, default=12, help="how long to train (default 12)")
+    parser.add_argument("--batch", type=int, default=384, help="pictures in a step (default 384)")
+    parser.add_argument("--lr", type=float, default=2e-3, help="the highest learning rate (default 2e-3)")
     args = parser.parse_args()
     torch.set_num_threads(1)
     pictures, captions = load(args.work)

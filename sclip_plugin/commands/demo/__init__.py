@@ -1,14 +1,15 @@
-"""The whole way on an embedded data set: convert, keywords, train, evaluate; ends with a table and a report.
+"""Go the whole way on an embedded data set: convert, keywords, train, evaluate; it ends with a table and a report.
 
 Example:
     sclip demo --out build/demo
 
 2,943 icons of 25 themes, of which a tenth keep their captions, and a small CLIP pretrained on other icons. This is
 `sclip study demo`: supervised fine-tuning and S-CLIP with the same pairs, learning rate and number of steps, compared
-on held-out icons; every command that it runs is printed. CPU is enough. Interrupted and run again with the same
-arguments, it keeps what is finished.
+on held-out icons; every command that it runs is printed. A CPU is enough. A demo that was interrupted keeps what is
+finished when it is run again with the same arguments.
 """
 
+import argparse
 import os
 from pathlib import Path
 
@@ -17,9 +18,15 @@ from sclip_plugin.errors import UsageError
 STUDY = "demo"
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sclip demo`."""
-    parser.add_argument("--out", type=Path, default=Path("sclip-demo"), metavar="DIR", help="default: sclip-demo")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("sclip-demo"),
+        metavar="DIR",
+        help="folder for everything (default: sclip-demo)",
+    )
     parser.add_argument("--steps", type=int, help="training steps, rounded up to epochs (default: the study's, 300)")
     parser.add_argument("--seeds", type=int, help="runs of each kind (default: the study's, 2)")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="runs at a time (default: 2)")
@@ -28,8 +35,8 @@ def add_arguments(parser) -> None:
     )
 
 
-def run(args) -> int:
-    """Unpack, or run the study. Returns 0, or 1 where a run failed."""
+def run(args: argparse.Namespace) -> int:
+    """Run the study, or only unpack its data. Returns 0, or 1 where a run failed."""
     if args.unpack:
         from sclip_plugin.commands.demo import embedded
 

@@ -1,7 +1,8 @@
 """What the demo carries with it: icons with captions (`icons.zip`) and a small start model (`start.zip`).
 
-Icons: 2,943 Material Design Icons by Pictogrammers, the 25 themes with at least 50 icons, Apache 2.0 (text inside).
-Start model: a CLIP pretrained on other icon sets by `pretrain.py`; see `NOTICE-start.txt`.
+The icons are 2,943 Material Design Icons by Pictogrammers, of the 25 themes with at least 50 icons, under Apache 2.0
+(its text is inside). The start model is a CLIP pretrained on other icon sets by `tools/start_model/pretrain.py`;
+`NOTICE-start.txt` names them.
 """
 
 import csv
@@ -18,7 +19,14 @@ MARKER = ".complete"
 
 
 def unpack(name: str, target: Path) -> Path:
-    """Unpack one of the embedded archives into `target`, once: a folder without its marker is written again.
+    """Unpack one of the embedded archives, once: a folder without its marker is written again.
+
+    Args:
+        name: `ICONS` or `START`.
+        target: the folder for its files.
+
+    Returns:
+        `target`.
 
     Raises:
         DataError: the archive is missing from the installation or damaged.
@@ -37,7 +45,7 @@ def unpack(name: str, target: Path) -> Path:
 
 
 def images_and_captions() -> tuple[dict[str, bytes], list[dict[str, str]]]:
-    """PNG bytes by file path, and the rows of `captions.csv` (filepath, caption, label, group)."""
+    """The icons' PNG bytes by file path, and the rows of `captions.csv` (filepath, caption, label, group)."""
     with zipfile.ZipFile(FOLDER / ICONS) as archive:
         rows = list(csv.DictReader(io.TextIOWrapper(archive.open("captions.csv"), encoding="utf-8", newline="")))
         names = dict.fromkeys(row["filepath"] for row in rows)

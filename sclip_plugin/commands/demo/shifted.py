@@ -2,7 +2,7 @@
 
     python -m sclip_plugin.commands.demo.shifted SHARDS FOLDER
 
-Writes a PNG for each image of the shards; the same shards give the same files.
+It writes a PNG for each image of the shards; the same shards give the same files.
 """
 
 import argparse
@@ -20,14 +20,15 @@ from sclip_plugin.decoding import decode_rgb
 
 
 def redraw(image: Image.Image, rng: random.Random) -> Image.Image:
-    """The image in the other style; colour and turn are drawn from `rng`."""
+    """An image in the other style; the colour and the angle are drawn from `rng`."""
     thin = image.convert("L").filter(ImageFilter.MaxFilter(3))  # dark lines lose a pixel
-    turned = thin.rotate(rng.uniform(-25, 25), resample=Image.BICUBIC, fillcolor=255)
-    dark = tuple(rng.randrange(110) for _ in range(3))
+    turned = thin.rotate(rng.uniform(-25, 25), resample=Image.Resampling.BICUBIC, fillcolor=255)
+    dark = (rng.randrange(110), rng.randrange(110), rng.randrange(110))
     return ImageOps.colorize(ImageOps.invert(turned), black=dark, white="white")
 
 
 def main() -> None:
+    """Redraw the shards that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shards")
     parser.add_argument("folder", type=Path)
