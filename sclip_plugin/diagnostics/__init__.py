@@ -1,1 +1,1 @@
-"""Looking inside a run: figures of the pseudo-labels, a panel of images, and the signs of a run going wrong."""
+"""What a training run says about itself: figures of its pseudo-labels, and the signs of a run going wrong."""

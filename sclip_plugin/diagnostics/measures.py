@@ -1,7 +1,7 @@
-"""Figures that say what the pseudo-labels of a step are like. Pure functions of tensors; nothing is read back.
+"""Figures that say what the pseudo-labels of a step are like (ours). Pure functions of tensors; nothing is read back.
 
 Legend: U unpaired images, B pairs, K keywords, D width, W ranks. Where a rank holds its own rows of the plan only
-(`--local-loss`), the figures are brought together over the ranks; all of them must call then. Ours.
+(`--local-loss`), the figures are brought together over the ranks, so that every rank must call these functions.
 """
 
 import torch
@@ -13,7 +13,7 @@ from sclip_plugin.loss.pseudo_labels import cosines
 
 
 def entropy(weights: Tensor) -> Tensor:
-    """(…,): −Σ w·log w over the last dimension, nats; 0·log 0 = 0."""
+    """(…,): −Σ w·log w over the last dimension of (…, N) weights, in nats; 0·log 0 = 0."""
     return torch.special.entr(weights).sum(dim=-1)
 
 
@@ -25,16 +25,23 @@ def _mean_over_ranks(tensor: Tensor, world_size: int) -> Tensor:
 
 
 def label_measures(plan: Tensor, world_size: int = 1) -> dict[str, Tensor]:
-    """Of the pseudo-labels P (U, B), rows sum to 1; 0-dim each.
-
-    label_entropy: mean entropy of a row, nats. effective_captions: mean of its exponential, the number of captions that
-    an image draws from, 1 … B. heaviest_weight: mean of a row's largest weight. captions_used: exponential of the
-    entropy of the column mass, as a share of B: 1 where all captions are used evenly, 1/B where one takes all.
-    heaviest_caption: the largest column mass, as a share of the whole. marginal_error: L1 distance of the column mass
-    from uniform.
+    """Figures of the pseudo-captions.
 
     Args:
+        plan: P (U, B), whose rows sum to 1.
         world_size: ranks that hold rows of the same plan.
+
+    Returns:
+        0-dim tensors by name.
+
+        - `label_entropy`: the mean entropy of a row, in nats.
+        - `effective_captions`: the mean of its exponential, which is the number of captions that an image draws from,
+          1 … B.
+        - `heaviest_weight`: the mean of a row's largest weight.
+        - `captions_used`: the exponential of the entropy of the column mass, as a share of B: 1 where all captions are
+          used evenly, 1/B where one takes all.
+        - `heaviest_caption`: the largest column mass, as a share of the whole.
+        - `marginal_error`: the L1 distance of the column mass from uniform.
     """
     rows = entropy(plan)
     means = torch.stack([rows.mean(), rows.exp().mean(), plan.max(dim=1).values.mean()])
@@ -53,15 +60,25 @@ def label_measures(plan: Tensor, world_size: int = 1) -> dict[str, Tensor]:
 def keyword_measures(
     plan: Tensor, candidates: Tensor, queries: Tensor, keywords: Tensor, scale: Tensor, world_size: int = 1
 ) -> dict[str, Tensor]:
-    """Of the candidate keywords; 0-dim each.
-
-    without_candidates: share of the unpaired images that have none. candidates_per_image: their mean number.
-    keyword_confidence: probability that the model's softmax over all keywords gives to the candidates, mean over the
-    images that have some; 0 where none has. commonest_keyword: share of the images that have the candidate that most
-    have. commonest_index: which one.
+    """Figures of the candidate keywords.
 
     Args:
-        plan: P (U, B). candidates: A, bool (B, K). queries: Q (U, D). keywords: G (K, D). scale: s, one element.
+        plan: P (U, B).
+        candidates: A, bool (B, K): the keywords of each caption.
+        queries: Q (U, D), features of the unpaired images.
+        keywords: G (K, D), features of the keywords.
+        scale: s, a one-element tensor.
+        world_size: ranks that hold rows of the same plan.
+
+    Returns:
+        0-dim tensors by name.
+
+        - `without_candidates`: the share of the unpaired images that have no candidate keyword.
+        - `candidates_per_image`: their mean number.
+        - `keyword_confidence`: the probability that the model's softmax over all keywords gives to the candidates, as a
+          mean over the images that have some; 0 where none has.
+        - `commonest_keyword`: the share of the images that have the candidate which most images have.
+        - `commonest_index`: the number of that keyword.
     """
     sets = candidate_sets(plan, candidates)
     logits = scale.float() * cosines(queries, keywords).float()

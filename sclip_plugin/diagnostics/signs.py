@@ -1,40 +1,53 @@
-"""The signs of a run going wrong that users should recognise. Each is told once, with the flag to try. Ours."""
+"""The signs of a run going wrong, which users should recognise. Each is told once, with the flag to try.
+
+The signs and the limits below are ours.
+"""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
-PATIENCE = 5  # logged steps that a sign must be seen over, on average
-COLLAPSED = 0.25  # captions in use below this share of those that could be
-FEWEST = 8  # samples in a step that collapse can be told from
-UNIFORM = 0.95  # effective_captions above this share of the batch
-EMPTY = 0.5  # without_candidates above
-GENERIC = 0.5  # commonest_keyword above
-RISES = 2  # validations in a row above the one before
+PATIENCE = 5  # logged steps over which the mean of a figure must be beyond its limit
+COLLAPSED = 0.25  # a collapse: captions in use are below this share of those that could be
+FEWEST = 8  # samples that a step must have for a collapse to be told
+UNIFORM = 0.95  # uniform labels: effective_captions is above this share of the batch
+EMPTY = 0.5  # too few keywords: without_candidates is above
+GENERIC = 0.5  # a keyword that says nothing: commonest_keyword is above
+RISES = 2  # overfitting: so many validations in a row have a loss above the one before
+
+
+class _Validated(NamedTuple):
+    """The losses up to a validation; training's is the mean since the validation before."""
+
+    epoch: int
+    training: float
+    validation: float
 
 
 class Signs:
     """Watches a run's figures.
 
     Args:
-        pseudo_label: the run's choice; advice depends on it.
-        keywords: the words, for naming one; empty without a keyword level.
+        pseudo_label: the run's rule, on which the advice depends.
+        keywords: the vocabulary, by which a keyword is named; empty without a keyword level.
         source: the keyword file, for messages.
     """
 
-    def __init__(self, pseudo_label: str, keywords=(), source: str = ""):
+    def __init__(self, pseudo_label: str, keywords: Iterable[str] = (), source: str = "") -> None:
         self.pseudo_label, self.keywords, self.source = pseudo_label, list(keywords), source
-        self._seen: dict[str, deque] = {}
+        self._seen: dict[str, deque[float]] = {}
         self._told: set[str] = set()
         self._training: list[float] = []
-        self._epochs: list[tuple[int, float, float]] = []  # epoch, training loss, validation loss
+        self._validated: list[_Validated] = []
 
     def after_step(self, values: dict[str, float], pairs: int, images: int) -> list[str]:
         """Warnings that a logged step gives reason for.
 
         Args:
-            values: figures by the names of `measures`, and `contrastive_loss`.
-            pairs, images: captions, and unpaired images, of the whole plan.
+            values: the figures of the step under the names that `measures` gives them, and `contrastive_loss`.
+            pairs: captions of the whole plan.
+            images: unpaired images of the whole plan.
         """
         if "contrastive_loss" in values:
             self._training.append(values["contrastive_loss"])
@@ -50,7 +63,7 @@ class Signs:
 
     def _labels(self, values: dict[str, float], pairs: int, images: int) -> Iterator[str]:
         used = self._lasts("collapse", values.get("captions_used"))
-        reachable = min(pairs, images)  # so few images cannot use more captions
+        reachable = min(pairs, images)  # fewer images than captions cannot use them all
         if used is not None and reachable >= FEWEST and used * pairs < COLLAPSED * reachable:
             self._told.add("collapse")
             advice = (
@@ -90,19 +103,25 @@ class Signs:
             )
 
     def after_validation(self, epoch: int, loss: float | None) -> list[str]:
-        """Warnings that a validation gives reason for; training's loss is the mean since the one before."""
+        """Warnings that a validation gives reason for.
+
+        Args:
+            epoch: how many epochs are done.
+            loss: the validation's; None: there is none.
+        """
         if loss is None or not self._training:
             return []
         training, self._training = self._training, []
-        self._epochs.append((epoch, sum(training) / len(training), loss))
-        last = self._epochs[-RISES - 1 :]
-        rising = len(last) > RISES and all(after[2] > before[2] for before, after in pairwise(last))
-        if "overfit" in self._told or not (rising and last[-1][1] < last[0][1]):
+        self._validated.append(_Validated(epoch, sum(training) / len(training), loss))
+        last = self._validated[-RISES - 1 :]
+        first, now = last[0], last[-1]
+        rising = len(last) > RISES and all(after.validation > before.validation for before, after in pairwise(last))
+        if "overfit" in self._told or not (rising and now.training < first.training):
             return []
         self._told.add("overfit")
-        best = min(self._epochs, key=lambda one: one[2])
+        best = min(self._validated, key=lambda one: one.validation)
         return [
-            f"the validation loss rises ({last[0][2]:.3g} after epoch {last[0][0]}, {loss:.3g} after {epoch}) while "
-            f"the training loss falls ({last[0][1]:.3g} to {last[-1][1]:.3g}): the model learns its pairs by heart; "
-            f"it was best after epoch {best[0]}; try fewer --epochs, a lower --lr or a higher --wd"
+            f"the validation loss rises ({first.validation:.3g} after epoch {first.epoch}, {loss:.3g} after {epoch}) "
+            f"while the training loss falls ({first.training:.3g} to {now.training:.3g}): the model learns its pairs "
+            f"by heart; it was best after epoch {best.epoch}; try fewer --epochs, a lower --lr or a higher --wd"
         ]
