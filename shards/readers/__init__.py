@@ -1,13 +1,16 @@
-"""Readers: one small file per source format, all giving `base.Sample`s. A new format is a file and a line here."""
+"""Readers: one small file for each source format; all of them give `Sample`s.
+
+A new format is a class as `base.FormatReader` describes it, in a file of its own, and a line in the table below.
+"""
 
 import os
 from importlib import import_module
 
 from sclip_plugin.errors import DataError, UsageError
-from sclip_plugin.shards.readers.base import Options, Reader
+from sclip_plugin.shards.readers.base import FormatReader, Options, Reader
 
-# name → class; imported when asked for, since some need an extra. The order is the order of recognition: a source that
-# several recognise is of the first.
+# name → class, which is imported when it is asked for, since some need an extra. The order is the order of recognition:
+# where several formats recognise a source, the first one reads it.
 _FORMATS = {
     "webdataset": "webdataset.WebDatasetReader",
     "fashion200k": "fashion200k.Fashion200kReader",
@@ -26,17 +29,19 @@ _FORMATS = {
 FORMATS = tuple(_FORMATS)
 
 
-def reader_class(form: str) -> type[Reader]:
-    """The reader of a format."""
+def reader_class(form: str) -> type[FormatReader]:
+    """The class that reads a format of `FORMATS`."""
     module, name = _FORMATS[form].split(".")
-    return getattr(import_module(f"sclip_plugin.shards.readers.{module}"), name)
+    found: type[FormatReader] = getattr(import_module(f"sclip_plugin.shards.readers.{module}"), name)
+    return found
 
 
 def recognise(source: str) -> str:
     """The format of `source`.
 
     Raises:
-        DataError: it does not exist. UsageError: it cannot be told.
+        DataError: it does not exist.
+        UsageError: it is of no format that is known.
     """
     if not os.path.exists(source):
         raise DataError(f"no such file or folder: {source}")
@@ -47,11 +52,16 @@ def recognise(source: str) -> str:
 
 
 def make_reader(source: str, options: Options, form: str | None = None) -> Reader:
-    """The reader for `source`, of the format recognised or given.
+    """The reader for `source`, of the format that is given or recognised.
+
+    Args:
+        source: a file or folder.
+        options: what the user, or a recipe, says about it.
+        form: one of `FORMATS`; None: it is recognised.
 
     Raises:
-        DataError: no such source, or one that is not of that format.
-        UsageError: options that this format does not take; a format that cannot be told.
+        DataError: the source does not exist, or is not of that format.
+        UsageError: the format does not take an option that was given, or cannot be told.
     """
     form = form or recognise(source)
     kind = reader_class(form)
@@ -61,4 +71,4 @@ def make_reader(source: str, options: Options, form: str | None = None) -> Reade
             raise UsageError(f"--{name} has no meaning for {source}, read as {form}")
     if not os.path.exists(source):
         raise DataError(f"no such file or folder: {source}")
-    return kind(source, options)
+    return kind(source, options) if kind.takes else kind(source)

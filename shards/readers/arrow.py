@@ -7,21 +7,28 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Options, split_name
+from sclip_plugin.shards.readers.base import Description, Options, split_name
 from sclip_plugin.shards.readers.columnar import RowSamples, Spool, arrow_errors, pyarrow
 from sclip_plugin.shards.readers.columns import ROLES
 from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.sample import Sample, Tally
 
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+
 
 class ArrowReader:
-    """`source`: the folder; with `dataset_dict.json` the folders in it are splits."""
+    """Reads the folder of a saved data set.
 
-    takes = frozenset(ROLES)
+    With `dataset_dict.json` in it, the folders below are its splits.
+    """
 
-    def __init__(self, source: str, options: Options):
+    takes: ClassVar[frozenset[str]] = frozenset(ROLES)
+
+    def __init__(self, source: str, options: Options) -> None:
         if not self.recognises(source):
             raise DataError(f"--from arrow: neither dataset_dict.json nor state.json in {source}")
         pyarrow(source)
@@ -33,15 +40,18 @@ class ArrowReader:
 
     @classmethod
     def recognises(cls, source: str) -> bool:
+        """True for a folder with `dataset_dict.json` or `state.json`."""
         return any(os.path.isfile(os.path.join(source, name)) for name in ("dataset_dict.json", "state.json"))
 
     def samples(self) -> Iterator[Sample]:
+        """The rows of each Arrow file, in order."""
         for split, path in self.files:
             name = "/".join(filter(None, (split, os.path.basename(path).removesuffix(".arrow"))))
             with arrow_errors(path):
                 yield from self.rows.samples(name, _batches(path), split_name(split))
 
-    def describe(self) -> dict:
+    def describe(self) -> Description:
+        """The folder's name, and the hash of each Arrow file."""
         hashes = {os.path.relpath(path, self.source): file_hash(path) for _, path in self.files}
         return {"format": "arrow", "name": os.path.basename(os.path.realpath(self.source)), "sha256": hashes}
 
@@ -55,16 +65,20 @@ def _files(source: str) -> Iterator[tuple[str | None, str]]:
             yield split, os.path.join(folder, os.path.basename(one["filename"]))
 
 
-def _json(path: str) -> dict:
+def _json(path: str) -> dict[str, Any]:
+    """The JSON object of a file; {} without the file."""
     if not os.path.isfile(path):
         return {}
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: not a JSON object")
+    return found
 
 
-def _batches(path: str) -> Iterator:
+def _batches(path: str) -> Iterator["RecordBatch"]:
     """Record batches of Arrow's streaming or file format, mapped rather than read."""
     import pyarrow as pa
 

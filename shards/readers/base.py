@@ -1,19 +1,24 @@
-"""What every reader of a source format offers, and how names of splits and captions are read from a record."""
+"""What every reader of a source format offers, and how splits and captions are read from a record."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeAlias, TypedDict
 
 from sclip_plugin.shards.sample import Sample, Tally
+
+Record: TypeAlias = Mapping[str, object]  # {name of a field: its value}: a row of a table, or a JSON object
 
 
 @dataclass(frozen=True)
 class Options:
     """What the user, or a recipe, says about a source.
 
-    images: folder of the images. columns: {role of `columns.ROLES`: name given}. captions: whether the source must
-    have captions. spool: folder for images that cannot be read where they are, made when needed.
+    Attributes:
+        images: the folder of the images; None: the reader looks for them.
+        columns: {role of `columns.ROLES`: the name of the field that has it}.
+        captions: whether the source must have captions.
+        spool: a folder for images that cannot be read where they are; it is made when it is needed.
     """
 
     images: str | None = None
@@ -22,40 +27,73 @@ class Options:
     spool: Path = Path()
 
 
-class Reader(Protocol):
-    """One source format. `tally` is complete once `samples()` is exhausted.
+class _Named(TypedDict):
+    format: str
+    name: str
 
-    takes: the options that mean something here: "images", and roles of columns.
+
+class Description(_Named, total=False):
+    """A source as the manifest describes it: by names and hashes, without any absolute path."""
+
+    sha256: str | dict[str, str]  # of the only file, or by file
+    bytes: dict[str, int]  # by file, where hashing takes too long
+    plan: object  # digest of the shard plan, of a source that `sclip convert` wrote
+
+
+class Reader(Protocol):
+    """What gives the samples of one source.
+
+    Attributes:
+        tally: what was left out; complete once `samples()` is exhausted.
+    """
+
+    tally: Tally
+
+    def samples(self) -> Iterator[Sample]:
+        """The samples, in the order of the source. A name may come several times, with a caption each time."""
+        ...
+
+    def describe(self) -> Description:
+        """The source in the manifest."""
+        ...
+
+
+class FormatReader(Reader, Protocol):
+    """A reader that `make_reader` chooses by the format of the source.
+
+    The constructor takes the source, and the options where `takes` names any. It raises `DataError` where the source is
+    not of this format, and `UsageError` where an option cannot be met.
+
+    Attributes:
+        takes: the options that mean something here: "images", and roles of columns.
     """
 
     takes: ClassVar[frozenset[str]]
-    tally: Tally
 
-    def __init__(self, source: str, options: Options): ...
+    def __init__(self, source: str, options: Options = ...) -> None: ...
 
     @classmethod
     def recognises(cls, source: str) -> bool:
-        """Whether `source` is unmistakably of this format."""
-        ...
-
-    def samples(self) -> Iterator[Sample]: ...
-
-    def describe(self) -> dict:
-        """The source in the manifest: names and hashes, no absolute path."""
+        """True where `source` is unmistakably of this format."""
         ...
 
 
 SPLITS = {"validation": "val", "valid": "val", "dev": "val", "restval": "train", "training": "train", "testing": "test"}
 
 
-def split_name(name: str | None) -> str | None:
+def split_name(name: object) -> str | None:
     """A source's split under the usual name: train, val, test or its own; None where there is none."""
-    plain = (name or "").strip().lower()
+    plain = "" if name is None else str(name).strip().lower()
     return SPLITS.get(plain, plain) or None
 
 
-def as_captions(value) -> list[str]:
-    """A caption field: one text, a list of texts, or nothing."""
+def text_or_none(value: object) -> str | None:
+    """A field as text; None where it is missing or empty."""
+    return None if value is None or value == "" else str(value)
+
+
+def as_captions(value: object) -> list[str]:
+    """The texts of a caption field, which holds one text, a list of texts, or nothing."""
     if value is None:
         return []
     if isinstance(value, str):

@@ -5,47 +5,54 @@
 
 import os
 from collections.abc import Iterator
+from typing import ClassVar
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Options, as_captions
+from sclip_plugin.shards.readers.base import Description, Options, as_captions
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
-from sclip_plugin.shards.readers.jsonfile import items, only_json
+from sclip_plugin.shards.readers.jsonfile import objects, only_json
 from sclip_plugin.shards.readers.named import NamedImages
 from sclip_plugin.shards.sample import Sample, Tally
 
 
 class CocoReader:
-    """`source`: the JSON file. Images of `options.images` (default: the file's folder) that no annotation names come
-    without caption. Keeps the file name of each id in memory, some 150 bytes an image."""
+    """Reads the JSON file.
 
-    takes = frozenset({"images"})
+    Images of `options.images` (default: the file's folder) that no annotation names come without caption. The file name
+    of each id is kept in memory, some 150 bytes an image.
+    """
 
-    def __init__(self, source: str, options: Options):
-        self.path = _find(source)
-        if self.path is None:
+    takes: ClassVar[frozenset[str]] = frozenset({"images"})
+
+    def __init__(self, source: str, options: Options) -> None:
+        path = _find(source)
+        if path is None:
             raise DataError(f"--from coco: no JSON with images and annotations: {source}")
+        self.path = path
         self.tally = Tally()
-        beside = os.path.dirname(os.path.abspath(self.path))
+        beside = os.path.dirname(os.path.abspath(path))
         self.images = NamedImages(ImageFolder(options.images or beside, "--images"), self.tally, beside)
 
     @classmethod
     def recognises(cls, source: str) -> bool:
+        """True for a JSON file whose images have `id` and `file_name`."""
         return _find(source) is not None
 
     def samples(self) -> Iterator[Sample]:
-        names = {}
-        for image in items(self.path, "images.item"):
+        """Every image once without caption, then one sample for each annotation."""
+        names: dict[object, str] = {}
+        for _, image in objects(self.path, "images.item", "image"):
             names[image.get("id")] = str(image.get("file_name") or "")
             yield from self.images.sample({"image": names[image.get("id")]}, self.path)
-        for number, note in enumerate(items(self.path, "annotations.item"), 1):
+        for where, note in objects(self.path, "annotations.item", "annotation"):
             if note.get("image_id") not in names:
                 self.tally.skip_captions("annotation of an unknown image id", len(as_captions(note.get("caption"))))
                 continue
-            fields = {"image": names[note["image_id"]], "caption": note.get("caption")}
-            yield from self.images.sample(fields, f"{self.path}: annotation {number}")
+            yield from self.images.sample({"image": names[note["image_id"]], "caption": note.get("caption")}, where)
         yield from self.images.others()
 
-    def describe(self) -> dict:
+    def describe(self) -> Description:
+        """The file's name and hash."""
         return {"format": "coco", "name": os.path.basename(self.path), "sha256": file_hash(self.path)}
 
 

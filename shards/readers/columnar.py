@@ -5,21 +5,29 @@ can be read in any order; it is removed at the end. Needs pyarrow.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO
 
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.shards.locator import SliceImage
-from sclip_plugin.shards.readers.base import as_captions
+from sclip_plugin.shards.readers.base import Record, as_captions, split_name, text_or_none
 from sclip_plugin.shards.readers.columns import find_columns
 from sclip_plugin.shards.sample import Sample, Tally
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch, Schema
 
 BATCH = 256  # rows in memory at a time
 
 
-def pyarrow(source: str):
+def pyarrow(source: str) -> ModuleType:
     """The pyarrow package.
+
+    Args:
+        source: what it is needed for, for the message.
 
     Raises:
         UsageError: it is not installed.
@@ -32,8 +40,8 @@ def pyarrow(source: str):
 
 
 @contextmanager
-def arrow_errors(path: str):
-    """What pyarrow raises on damaged files, as a DataError that names the file."""
+def arrow_errors(path: str) -> Iterator[None]:
+    """What pyarrow raises on damaged files becomes a `DataError` that names the file."""
     try:
         yield
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors derive from these
@@ -41,14 +49,19 @@ def arrow_errors(path: str):
 
 
 class Spool:
-    """A file to which images are appended. unique: part of its name."""
+    """A file to which images are appended.
 
-    def __init__(self, folder: Path, unique: str):
+    Args:
+        folder: where the file is made, with the first image.
+        unique: what tells its name from those of other spools.
+    """
+
+    def __init__(self, folder: Path, unique: str) -> None:
         self.path = folder / f"spool-{unique}"
-        self._file = None
+        self._file: BinaryIO | None = None
 
     def add(self, data: bytes) -> SliceImage:
-        """Append `data`; where it is."""
+        """Append an image; returns where it is. It can be read after `flush`."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "wb")  # noqa: SIM115 (removed with its folder at the end of the run)
@@ -57,7 +70,7 @@ class Spool:
         return SliceImage(str(self.path), offset, len(data))
 
     def flush(self) -> None:
-        """Let what was added be read."""
+        """Make the images readable that were added."""
         if self._file is not None:
             self._file.flush()
 
@@ -66,16 +79,31 @@ class RowSamples:
     """Samples of the rows of record batches.
 
     Args:
-        given: {role: column} by the user. captions: whether a caption column is needed.
+        source: what messages call the source.
+        given: {role: column} by the user.
+        captions: whether a caption column is needed.
+        spool: where the images go.
+        tally: of the reader.
     """
 
-    def __init__(self, source: str, given: dict[str, str], captions: bool, spool: Spool, tally: Tally):
+    def __init__(self, source: str, given: dict[str, str], captions: bool, spool: Spool, tally: Tally) -> None:
         self.source, self.given, self.spool, self.tally = source, given, spool, tally
         self.needed = ("image", "caption") if captions else ("image",)
 
-    def samples(self, name: str, batches, split: str | None) -> Iterator[Sample]:
-        """name: of the file, put before each image's. batches: pyarrow record batches of one schema."""
-        columns, names, number = None, {}, 0
+    def samples(self, name: str, batches: Iterable["RecordBatch"], split: str | None) -> Iterator[Sample]:
+        """The samples of one file.
+
+        Args:
+            name: of the file; it stands before each image's number.
+            batches: rows of one schema.
+            split: of rows that do not name theirs.
+
+        Raises:
+            UsageError: a column that is needed is missing.
+        """
+        columns: dict[str, str] | None = None
+        names: dict[str, list[str]] = {}
+        number = 0
         for batch in batches:
             if columns is None:
                 columns = find_columns(batch.schema.names, self.given, self.source, self.needed)
@@ -90,32 +118,31 @@ class RowSamples:
                 yield from self._sample(fields, f"{name}-{number:07d}", f"{self.source}: {name}: row {number}", split)
             self.spool.flush()
 
-    def _sample(self, fields: dict, plain: str, where: str, split: str | None) -> Iterator[Sample]:
+    def _sample(self, fields: Record, plain: str, where: str, split: str | None) -> Iterator[Sample]:
         image, captions = fields["image"], as_captions(fields.get("caption"))
         path = image.get("path") if isinstance(image, dict) else None
         data = image.get("bytes") if isinstance(image, dict) else image
         if not isinstance(data, bytes) or not data:
             self.tally.skip_image("no image bytes in its row", len(captions))
             return
-        group, label = fields.get("group"), fields.get("label")
         yield Sample(
             f"{plain}{suffix_of(path)}",
             self.spool.add(data),
             captions,
-            label=None if label in (None, "") else str(label),
-            group=None if group in (None, "") else str(group),
-            split=fields.get("split") or split,
+            label=text_or_none(fields.get("label")),
+            group=text_or_none(fields.get("group")),
+            split=split_name(fields.get("split")) or split,
             where=where,
         )
 
 
-def suffix_of(path) -> str:
+def suffix_of(path: object) -> str:
     """The suffix of a path, `.img` without one; keys are made without it."""
     name = str(path or "").rpartition("/")[2]
     return f".{name.rpartition('.')[2].lower()}" if "." in name else ".img"
 
 
-def class_names(schema) -> dict[str, list[str]]:
+def class_names(schema: "Schema") -> dict[str, list[str]]:
     """{column: class names} of Hugging Face's ClassLabel columns, from the schema's metadata."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]

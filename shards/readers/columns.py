@@ -1,10 +1,11 @@
 """Records with named fields (rows of tables, lines of JSON): which field is the image, the caption, the label, …"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sclip_plugin.errors import UsageError
 
-# role → names that are recognised, best first, without case; those without names count only where the user names one
+# role → names that are recognised, best first, without case. A role without names is found only where the user names
+# its field.
 ROLES: dict[str, tuple[str, ...]] = {
     "image": ("filepath", "file_name", "filename", "image", "image_path", "path", "img", "jpg", "png"),
     "caption": ("caption", "captions", "title", "text", "sentence", "sentences", "description"),
@@ -14,16 +15,17 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 
 
-def find_columns(names: Iterable[str], given: dict[str, str], source: str, needed: Iterable[str]) -> dict[str, str]:
-    """{role: field name}, of the roles that are there.
+def find_columns(names: Iterable[str], given: Mapping[str, str], source: str, needed: Iterable[str]) -> dict[str, str]:
+    """{role: field name} of the roles that are there.
 
     Args:
         names: the source's fields.
         given: {role: name} by the user.
+        source: what messages call the source.
         needed: roles that must be found.
 
     Raises:
-        UsageError: a field that was given or is needed and is not there; names those that are.
+        UsageError: a field that was given or is needed is not there; names those that are.
     """
     names = list(names)
     lower = {name.strip().lower(): name for name in reversed(names)}

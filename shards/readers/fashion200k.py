@@ -1,28 +1,29 @@
 """Fashion200k: `labels/{dress,jacket,pants,skirt,top}_{train,test}_detect_all.txt`, lines `path\\tscore\\tsentence`.
 
-`path` is `women/CATEGORY/SUBCATEGORY/ITEM/FILE`; an item has several images, which share its sentence and are kept on
+`path` is `women/CATEGORY/SUBCATEGORY/ITEM/FILE`. An item has several images, which share its sentence and are kept on
 one side of every split. Many of the images listed are gone; they are counted.
 """
 
 import glob
 import os
 from collections.abc import Iterator
+from typing import ClassVar
 
 from sclip_plugin.errors import DataError, UsageError
-from sclip_plugin.shards.readers.base import Options
+from sclip_plugin.shards.readers.base import Description, Options
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
 from sclip_plugin.shards.readers.named import NamedImages
 from sclip_plugin.shards.sample import Sample, Tally
 
-LABELS = {"category": 1, "subcategory": 2}  # part of the path
+LABELS = {"category": 1, "subcategory": 2}  # the part of the path that is the label
 
 
 class Fashion200kReader:
-    """`source`: the folder that holds `labels/` and `women/`. `--label-column subcategory` labels more finely."""
+    """Reads the folder that holds `labels/` and `women/`. `--label-column subcategory` labels more finely."""
 
-    takes = frozenset({"label", "images"})
+    takes: ClassVar[frozenset[str]] = frozenset({"label", "images"})
 
-    def __init__(self, source: str, options: Options):
+    def __init__(self, source: str, options: Options) -> None:
         self.files = _files(source)
         if not self.files:
             raise DataError(f"--from fashion200k: no labels/*_detect_all.txt in {source}")
@@ -35,9 +36,11 @@ class Fashion200kReader:
 
     @classmethod
     def recognises(cls, source: str) -> bool:
+        """True for a folder with `labels/*_detect_all.txt`."""
         return bool(_files(source))
 
     def samples(self) -> Iterator[Sample]:
+        """One sample for each line of the label files, then the images that none names."""
         for path in self.files:
             split = "test" if "_test_" in os.path.basename(path) else "train"
             with open(path, encoding="utf-8", errors="replace") as file:
@@ -57,7 +60,8 @@ class Fashion200kReader:
         fields = {"image": cells[0], "caption": cells[2], "label": label, "group": group, "split": split}
         yield from self.images.sample(fields, where)
 
-    def describe(self) -> dict:
+    def describe(self) -> Description:
+        """The folder's name, and the hash of each label file."""
         hashes = {os.path.basename(path): file_hash(path) for path in self.files}
         return {"format": "fashion200k", "name": os.path.basename(self.images.folder.root), "sha256": hashes}
 

@@ -6,22 +6,26 @@ Needs h5py: `pip install 'sclip-plugin[hdf5]'`.
 import glob
 import os
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.locator import PIXEL_ROWS, PixelImage, h5py, open_hdf5
-from sclip_plugin.shards.readers.base import Options
+from sclip_plugin.shards.readers.base import Description, Options
 from sclip_plugin.shards.sample import Sample, Tally
 
 ROWS = 1024  # rows of text in memory at a time
 
 
 class FashionGenReader:
-    """`source`: one of the files, or the folder of both. A caption is name and description; the label the category
-    (`--label-column input_subcategory` for the finer one); a product's images are one group."""
+    """Reads one of the files, or the folder of both.
 
-    takes = frozenset({"label"})
+    A caption is a product's name and description, the label its category (`--label-column input_subcategory` for the
+    finer one). The images of a product are one group.
+    """
 
-    def __init__(self, source: str, options: Options):
+    takes: ClassVar[frozenset[str]] = frozenset({"label"})
+
+    def __init__(self, source: str, options: Options) -> None:
         self.files = _files(source)
         if not self.files:
             raise DataError(f"--from fashiongen: no fashiongen_*.hdf5 in {source}")
@@ -31,9 +35,11 @@ class FashionGenReader:
 
     @classmethod
     def recognises(cls, source: str) -> bool:
+        """True for an HDF5 file, and for a folder of files `fashiongen_*`."""
         return bool(_files(source))
 
     def samples(self) -> Iterator[Sample]:
+        """The rows of each file, in order."""
         for path in self.files:
             split = "test" if "validation" in os.path.basename(path) else "train"
             try:
@@ -54,23 +60,25 @@ class FashionGenReader:
             texts = [[_text(cell) for cell in file[field][first : first + ROWS]] for field in fields]
             for row, (title, about, product, label) in enumerate(zip(*texts), first):
                 caption = ". ".join(text.rstrip(". ") for text in (title, about) if text.strip())
-                where = f"{path}: row {row}"
-                image = PixelImage(path, row, length)
                 yield Sample(
-                    f"{name}-{row:06d}.ppm", image, [caption], label.lower(), f"product {product}", split, where
+                    f"{name}-{row:06d}.ppm",
+                    PixelImage(path, row, length),
+                    [caption],
+                    label=label.lower(),
+                    group=f"product {product}",
+                    split=split,
+                    where=f"{path}: row {row}",
                 )
 
-    def describe(self) -> dict:
-        sizes = {os.path.basename(path): os.path.getsize(path) for path in self.files}  # tens of gigabytes: not hashed
-        return {
-            "format": "fashiongen",
-            "name": os.path.basename(os.path.dirname(os.path.abspath(self.files[0]))),
-            "bytes": sizes,
-        }
+    def describe(self) -> Description:
+        """The folder's name, and the length of each file: they have tens of gigabytes and are not hashed."""
+        sizes = {os.path.basename(path): os.path.getsize(path) for path in self.files}
+        folder = os.path.basename(os.path.dirname(os.path.abspath(self.files[0])))
+        return {"format": "fashiongen", "name": folder, "bytes": sizes}
 
 
-def _text(cell) -> str:
-    """A cell of an (N, 1) or (N,) array: bytes in Latin-1, or a number."""
+def _text(cell: Any) -> str:
+    """The text of a cell of an (N, 1) or (N,) array, which holds bytes in Latin-1 or a number."""
     while hasattr(cell, "shape") and cell.shape:
         cell = cell[0]
     return cell.decode("latin-1") if isinstance(cell, bytes) else str(cell)

@@ -15,7 +15,7 @@ LINK = "link in the images folder"
 
 
 def file_hash(path: str) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal."""
     found = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -31,20 +31,31 @@ def first_existing(root: str, names: Iterable[str]) -> str | None:
 class ImageFolder:
     """A folder of images; every name is resolved to a real file inside it or refused.
 
+    Args:
+        path: the folder.
+        flag: the option that named it, for the message.
+
+    Attributes:
+        root: the folder, without links.
+
     Raises:
-        DataError: there is no such folder (the flag is named).
+        DataError: there is no such folder.
     """
 
-    def __init__(self, path: str, flag: str):
+    def __init__(self, path: str, flag: str) -> None:
         if not os.path.isdir(path):
             raise DataError(f"{flag}: no such folder: {path}")
         self.root = os.path.realpath(path)
-        self._folders: dict[str, str] = {}
+        self._folders: dict[str, str] = {}  # folder → the same without links
 
     def locate(self, name: str, base: str | None = None) -> tuple[str | None, str]:
-        """(path relative to the folder, "") of the image `name`, or (None, reason).
+        """(path relative to the folder, "") of an image, or (None, reason).
 
-        base: the folder that `name` is relative to; default: this one. Links are followed as long as they stay inside.
+        Links are followed as long as they stay inside.
+
+        Args:
+            name: of the image.
+            base: the folder that `name` is relative to; None: this one.
         """
         joined = os.path.join(base or self.root, name.strip())
         parent, last = os.path.split(joined)
@@ -67,9 +78,14 @@ class ImageFolder:
     def _inside(self, path: str) -> bool:
         return path.startswith(os.path.join(self.root, ""))
 
-    def walk(self, skipped: Counter) -> Iterator[str]:
-        """Relative paths of the images, sorted. Links are not followed but counted in `skipped`; hidden files and
-        folders are not looked at."""
+    def walk(self, skipped: Counter[str]) -> Iterator[str]:
+        """The relative paths of the images, sorted within each folder.
+
+        Hidden files and folders are passed over.
+
+        Args:
+            skipped: links are counted here; they are not followed.
+        """
         for folder, folders, files in os.walk(self.root):
             linked = [name for name in folders if os.path.islink(os.path.join(folder, name))]
             folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in linked)
@@ -84,4 +100,5 @@ class ImageFolder:
                     yield name if prefix == "." else f"{prefix}/{name}"
 
     def path(self, relative: str) -> str:
+        """Where an image is whose relative path is known."""
         return os.path.join(self.root, *relative.split("/"))

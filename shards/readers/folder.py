@@ -1,11 +1,12 @@
-"""A folder of images: one folder per class, or flat. No captions."""
+"""A folder of images: one folder per class, or flat. There are no captions."""
 
 import os
 from collections import Counter
 from collections.abc import Iterator
+from typing import ClassVar
 
 from sclip_plugin.shards.locator import FileImage
-from sclip_plugin.shards.readers.base import Options
+from sclip_plugin.shards.readers.base import Description
 from sclip_plugin.shards.readers.files import ImageFolder
 from sclip_plugin.shards.sample import Sample, Tally
 
@@ -13,25 +14,29 @@ TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".hdf5", ".h5")
 
 
 class FolderReader:
-    """Every image below `path`; the first folder's name is its label.
+    """Reads every image below a folder. Files at its top that look like captions are not read, but noted.
 
-    flag: how messages call the folder. classes: whether folders are classes. Files at the top that look like captions
-    are not read; they are noted.
+    Args:
+        source: the folder.
+        flag: the option that named it, for messages.
+        classes: whether the first folder below `source` is the label of the images in it.
     """
 
-    takes = frozenset()
+    takes: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, path: str, options: Options | None = None, flag: str = "SOURCE", classes: bool = True):
-        self.folder = ImageFolder(path, flag)
+    def __init__(self, source: str, flag: str = "SOURCE", classes: bool = True) -> None:
+        self.folder = ImageFolder(source, flag)
         self.classes = classes
         self.tally = Tally()
 
     @classmethod
     def recognises(cls, source: str) -> bool:
+        """True for any folder; this format is asked last."""
         return os.path.isdir(source)
 
     def samples(self) -> Iterator[Sample]:
-        skipped: Counter = Counter()
+        """The images, sorted within each folder."""
+        skipped: Counter[str] = Counter()
         for relative in self.folder.walk(skipped):
             top, slash, _ = relative.partition("/")
             label = top.replace("_", " ") if self.classes and slash else None
@@ -42,5 +47,6 @@ class FolderReader:
             if name.lower().endswith(TEXTS):
                 self.tally.notes[f"not read: {name} (give the file as SOURCE to read it)"] += 1
 
-    def describe(self) -> dict:
+    def describe(self) -> Description:
+        """The folder's name."""
         return {"format": "folder", "name": os.path.basename(self.folder.root)}

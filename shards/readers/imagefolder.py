@@ -1,10 +1,11 @@
 """Hugging Face's imagefolder with `metadata.csv`, `.jsonl` or `.parquet`, at its top or in each split's folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Options, split_name
+from sclip_plugin.shards.readers.base import Description, Options, Record, split_name
 from sclip_plugin.shards.readers.columns import ROLES, find_columns
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
 from sclip_plugin.shards.readers.named import NamedImages
@@ -13,16 +14,20 @@ from sclip_plugin.shards.readers.records import records
 from sclip_plugin.shards.readers.table import csv_records
 from sclip_plugin.shards.sample import Sample, Tally
 
-READ = {"metadata.csv": csv_records, "metadata.jsonl": records, "metadata.parquet": parquet_records}
+READ: dict[str, Callable[[str], Iterator[tuple[str, Record]]]] = {
+    "metadata.csv": csv_records,
+    "metadata.jsonl": records,
+    "metadata.parquet": parquet_records,
+}
 SPLITS = ("train", "val", "test")
 
 
 class ImageFolderReader:
-    """`source`: the folder. `file_name` is relative to the metadata file; a split folder's name is the split."""
+    """Reads the folder. `file_name` is relative to the metadata file; the name of a split's folder is the split."""
 
-    takes = frozenset(ROLES) - {"image"}
+    takes: ClassVar[frozenset[str]] = frozenset(ROLES) - {"image"}
 
-    def __init__(self, source: str, options: Options):
+    def __init__(self, source: str, options: Options) -> None:
         self.root, self.options = source, options
         self.files = _metadata(source) if os.path.isdir(source) else []
         if not self.files:
@@ -32,37 +37,44 @@ class ImageFolderReader:
 
     @classmethod
     def recognises(cls, source: str) -> bool:
+        """True for a folder with a metadata file."""
         return os.path.isdir(source) and bool(_metadata(source))
 
     def samples(self) -> Iterator[Sample]:
+        """One sample for each row of the metadata, then the images that none names."""
         for path in self.files:
-            images = NamedImages(self.folder, self.tally, os.path.dirname(os.path.realpath(path)))
-            columns = None
-            for where, record in READ[os.path.basename(path)](path):
-                if columns is None:
-                    given = {"image": "file_name", **self.options.columns}
-                    needed = ("image", "caption") if self.options.captions else ("image",)
-                    columns = find_columns(record, given, path, needed)
-                fields = {role: record.get(name) for role, name in columns.items()}
-                for sample in images.sample(fields, where):
-                    sample.split = sample.split or self._split(sample.source)
-                    yield sample
+            yield from self._listed(path)
         for sample in NamedImages(self.folder, self.tally).others():
             sample.split = self._split(sample.source)
             yield sample
+
+    def _listed(self, path: str) -> Iterator[Sample]:
+        """The samples of one metadata file."""
+        images = NamedImages(self.folder, self.tally, os.path.dirname(os.path.realpath(path)))
+        columns = None
+        for where, record in READ[os.path.basename(path)](path):
+            if columns is None:
+                given = {"image": "file_name", **self.options.columns}
+                needed = ("image", "caption") if self.options.captions else ("image",)
+                columns = find_columns(record, given, path, needed)
+            fields = {role: record.get(name) for role, name in columns.items()}
+            for sample in images.sample(fields, where):
+                sample.split = sample.split or self._split(sample.source)
+                yield sample
 
     @staticmethod
     def _split(source: str) -> str | None:
         top = split_name(source.partition("/")[0]) if "/" in source else None
         return top if top in SPLITS else None
 
-    def describe(self) -> dict:
+    def describe(self) -> Description:
+        """The folder's name, and the hash of each metadata file."""
         hashes = {os.path.relpath(path, self.root): file_hash(path) for path in self.files}
         return {"format": "imagefolder", "name": os.path.basename(self.folder.root), "sha256": hashes}
 
 
 def _metadata(source: str) -> list[str]:
-    """Metadata files at the top, or else in the folders of splits."""
+    """The metadata files at the top, or else those in the folders of splits."""
     top = [os.path.join(source, name) for name in READ]
     below = [
         os.path.join(source, folder, name)

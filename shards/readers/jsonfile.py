@@ -3,18 +3,32 @@
 import glob
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import ijson
 
 from sclip_plugin.errors import DataError
 
 
-def items(path: str, prefix: str) -> Iterator[dict]:
-    """The items at a prefix, `images.item` say.
+def objects(path: str, prefix: str, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, object) of the objects at a prefix.
+
+    Args:
+        path: the JSON file.
+        prefix: where they are, as ijson says it: `images.item` for those of the list under `images`.
+        what: what a place calls one of them, before its number.
 
     Raises:
-        DataError: not JSON.
+        DataError: the file is not JSON, or something else than an object is there.
     """
+    for number, found in enumerate(_items(path, prefix), 1):
+        where = f"{path}: {what} {number}"
+        if not isinstance(found, dict):
+            raise DataError(f"{where}: not a JSON object")
+        yield where, found
+
+
+def _items(path: str, prefix: str) -> Iterator[object]:
     try:
         with open(path, "rb") as file:
             yield from ijson.items(file, prefix, use_float=True)
@@ -22,19 +36,29 @@ def items(path: str, prefix: str) -> Iterator[dict]:
         raise DataError(f"{path}: not JSON: {' '.join(str(error).split())}") from None
 
 
-def first_item(path: str, prefix: str) -> dict:
-    """The first item at a prefix; {} without any, or where `path` is no JSON file."""
+def first_item(path: str, prefix: str) -> dict[str, Any]:
+    """The first object at a prefix; {} where there is none, or where `path` is no JSON file."""
     if not (os.path.isfile(path) and path.lower().endswith(".json")):
         return {}
     try:
-        found = next(items(path, prefix), {})
+        _, found = next(objects(path, prefix, "item"), ("", {}))
     except DataError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return found
 
 
 def only_json(source: str, pattern: str, prefix: str, fields: set[str]) -> str | None:
-    """`source`, or the one file matching `pattern` in it, if its first item at `prefix` has all `fields`."""
+    """A JSON file by what is in it: `source` itself, or the one file in it that matches.
+
+    Args:
+        source: a file or folder.
+        pattern: of file names, where `source` is a folder.
+        prefix: of the items that tell the format.
+        fields: what the first of these items must have.
+
+    Returns:
+        None where no file matches, or several.
+    """
     found = sorted(glob.glob(os.path.join(glob.escape(source), pattern))) if os.path.isdir(source) else [source]
     found = [path for path in found if fields <= first_item(path, prefix).keys()]
     return found[0] if len(found) == 1 else None

@@ -1,10 +1,10 @@
-"""Records that name an image in a folder: one way for tables, JSON Lines and Hugging Face's metadata files."""
+"""Records that name an image in a folder: tables, JSON Lines and Hugging Face's metadata files share this."""
 
 from collections import Counter
 from collections.abc import Iterator
 
 from sclip_plugin.shards.locator import FileImage
-from sclip_plugin.shards.readers.base import as_captions, split_name
+from sclip_plugin.shards.readers.base import Record, as_captions, split_name, text_or_none
 from sclip_plugin.shards.readers.files import ImageFolder
 from sclip_plugin.shards.sample import Sample, Tally
 
@@ -20,31 +20,34 @@ class NamedImages:
         beside: another folder that names may be relative to, as long as the image is in `folder`.
     """
 
-    def __init__(self, folder: ImageFolder, tally: Tally, beside: str | None = None):
+    def __init__(self, folder: ImageFolder, tally: Tally, beside: str | None = None) -> None:
         self.folder, self.tally, self.beside = folder, tally, beside
 
-    def sample(self, fields: dict, where: str) -> Iterator[Sample]:
-        """The sample of one record, or nothing. fields: {role: value}, as `columns.ROLES`; label and split may be
-        absent."""
+    def sample(self, fields: Record, where: str) -> Iterator[Sample]:
+        """The sample of one record; nothing where its image is missing.
+
+        Args:
+            fields: {role: value}, with the roles of `columns.ROLES`; all may be absent.
+            where: the record's place in the source, for messages.
+        """
         captions = as_captions(fields.get("caption"))
         source, reason = self.locate(str(fields.get("image") or ""))
         if source is None:
             self.tally.skip_captions(reason, len(captions))
             self.tally.notes[f"row without image: {reason}"] += 1
             return
-        label, group = fields.get("label"), fields.get("group")
         yield Sample(
             source,
             FileImage(self.folder.path(source)),
             captions,
-            label=None if label in (None, "") else str(label),
-            group=None if group in (None, "") else str(group),
+            label=text_or_none(fields.get("label")),
+            group=text_or_none(fields.get("group")),
             split=split_name(fields.get("split")),
             where=where,
         )
 
     def locate(self, name: str) -> tuple[str | None, str]:
-        """(source name, "") or (None, reason)."""
+        """(path relative to the folder, "") of the image `name`, or (None, reason)."""
         if not name:
             return None, NO_NAME
         source, reason = self.folder.locate(name)
@@ -54,8 +57,9 @@ class NamedImages:
         return source, reason
 
     def others(self) -> Iterator[Sample]:
-        """Every image of the folder; the index leaves those that have come already as they are."""
-        skipped: Counter = Counter()
+        """Every image of the folder, without caption; the index keeps what was said before about those that have come
+        already."""
+        skipped: Counter[str] = Counter()
         for relative in self.folder.walk(skipped):
             yield Sample(relative, FileImage(self.folder.path(relative)), bare=True)
         self.tally.images += skipped.total()

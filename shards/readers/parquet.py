@@ -7,23 +7,27 @@ import glob
 import os
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Options, split_name
+from sclip_plugin.shards.readers.base import Description, Options, Record, split_name
 from sclip_plugin.shards.readers.columnar import BATCH, RowSamples, Spool, arrow_errors, pyarrow
 from sclip_plugin.shards.readers.columns import ROLES
 from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.sample import Sample, Tally
 
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+
 _SPLIT = re.compile(r"^(train|validation|valid|val|test)\b")
 
 
 class ParquetReader:
-    """`source`: a parquet file, or a folder of them (in it, or in its `data/`); `train-….parquet` names a split."""
+    """Reads a parquet file, or the files in a folder or in its `data/`; `train-….parquet` names a split."""
 
-    takes = frozenset(ROLES)
+    takes: ClassVar[frozenset[str]] = frozenset(ROLES)
 
-    def __init__(self, source: str, options: Options):
+    def __init__(self, source: str, options: Options) -> None:
         self.files = _files(source)
         if not self.files:
             raise DataError(f"--from parquet: no .parquet file in {source}")
@@ -34,22 +38,30 @@ class ParquetReader:
 
     @classmethod
     def recognises(cls, source: str) -> bool:
+        """True for a parquet file, and for a folder of them."""
         return bool(_files(source))
 
     def samples(self) -> Iterator[Sample]:
+        """The rows of each file, in order. File names tell splits only where there are several."""
         several = len({split for split in map(_split, self.files) if split}) > 1
         for path in self.files:
             name = os.path.basename(path).removesuffix(".parquet")
             with arrow_errors(path):
                 yield from self.rows.samples(name, _batches(path), _split(path) if several else None)
 
-    def describe(self) -> dict:
+    def describe(self) -> Description:
+        """The folder's name, and the hash of each file."""
         hashes = {os.path.basename(path): file_hash(path) for path in self.files}
         return {"format": "parquet", "name": os.path.basename(os.path.dirname(self.files[0])), "sha256": hashes}
 
 
-def parquet_records(path: str) -> Iterator[tuple[str, dict]]:
-    """(place, {column: value}) of each row."""
+def parquet_records(path: str) -> Iterator[tuple[str, Record]]:
+    """(place, {column: value}) of each row.
+
+    Raises:
+        UsageError: pyarrow is not installed.
+        DataError: the file is damaged.
+    """
     pyarrow(path)
     number = 0
     with arrow_errors(path):
@@ -59,7 +71,7 @@ def parquet_records(path: str) -> Iterator[tuple[str, dict]]:
                 yield f"{path}: row {number}", row
 
 
-def _batches(path: str) -> Iterator:
+def _batches(path: str) -> Iterator["RecordBatch"]:
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path) as file:
@@ -78,5 +90,6 @@ def _listed(folder: str) -> list[str]:
 
 
 def _split(path: str) -> str | None:
+    """The split that a file's name begins with."""
     found = _SPLIT.match(os.path.basename(path))
     return split_name(found.group()) if found else None

@@ -4,13 +4,14 @@
 import glob
 import os
 from collections.abc import Iterator
+from typing import ClassVar
 
 import ijson
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Options
+from sclip_plugin.shards.readers.base import Description, Options, Record
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash, first_existing
-from sclip_plugin.shards.readers.jsonfile import items
+from sclip_plugin.shards.readers.jsonfile import objects
 from sclip_plugin.shards.readers.named import NamedImages
 from sclip_plugin.shards.sample import Sample, Tally
 
@@ -18,11 +19,11 @@ METADATA = "polyvore_item_metadata.json"
 
 
 class PolyvoreReader:
-    """`source`: the folder with the JSON files and `images/`."""
+    """Reads the folder with the JSON files and `images/`."""
 
-    takes = frozenset({"images"})
+    takes: ClassVar[frozenset[str]] = frozenset({"images"})
 
-    def __init__(self, source: str, options: Options):
+    def __init__(self, source: str, options: Options) -> None:
         self.source = source
         self.files = _files(source)
         if not self.files:
@@ -33,24 +34,28 @@ class PolyvoreReader:
 
     @classmethod
     def recognises(cls, source: str) -> bool:
+        """True for a folder with the metadata and `*_info.json`."""
         return bool(_files(source))
 
     def samples(self) -> Iterator[Sample]:
+        """The items of each file, then the images that none names."""
         labels = _labels(os.path.join(self.source, METADATA))
         for path in self.files:
             split = os.path.basename(path).removesuffix("_info.json")
-            for number, item in enumerate(items(path, "item"), 1):
+            for where, item in objects(path, "item", "item"):
                 name = str(item.get("images") or f"{item.get('id')}.jpg")
                 fields = {"image": name, "caption": _caption(item), "label": labels.get(str(item.get("id")))}
-                yield from self.images.sample({**fields, "split": split}, f"{path}: item {number}")
+                yield from self.images.sample({**fields, "split": split}, where)
         yield from self.images.others()
 
-    def describe(self) -> dict:
+    def describe(self) -> Description:
+        """The folder's name, and the hash of each file of items."""
         hashes = {os.path.basename(path): file_hash(path) for path in self.files}
         return {"format": "polyvore", "name": os.path.basename(os.path.realpath(self.source)), "sha256": hashes}
 
 
-def _caption(item: dict) -> str:
+def _caption(item: Record) -> str:
+    """Title and description, as sentences."""
     texts = (str(item.get(name) or "").strip() for name in ("title", "description"))
     return ". ".join(text.rstrip(". ") for text in texts if text)
 

@@ -1,18 +1,18 @@
-"""Files of records that name an image: JSON Lines, or a JSON array of objects; the frame that tables share.
+"""Files of records that name an image: JSON Lines, or a JSON array of objects; and what tables share with them.
 
-One record per caption or per image. Images without a record come last.
+There is one record for each caption or for each image. Images without a record come last.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import ClassVar
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Options
+from sclip_plugin.shards.readers.base import Description, Options, Record
 from sclip_plugin.shards.readers.columns import ROLES, find_columns
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
-from sclip_plugin.shards.readers.jsonfile import first_item, items
+from sclip_plugin.shards.readers.jsonfile import first_item, objects
 from sclip_plugin.shards.readers.named import NamedImages
 from sclip_plugin.shards.sample import Sample, Tally
 
@@ -20,72 +20,81 @@ LINES = (".jsonl", ".ndjson")
 
 
 class RecordReader:
-    """Records of `path` joined with the images below `options.images` (default: the file's own folder).
+    """Reads the records of a file and joins them with the images below `options.images` (default: the file's folder).
 
-    A subclass names its format and how records are read: `read(path)` gives (place, {field: value}). Image names are
-    relative to the images folder or to the file's. A caption field may hold one text or a list. The first record
-    decides which fields there are.
+    Image names are relative to the images folder or to the file's. A caption field may hold one text or a list. The
+    first record decides which fields there are. A subclass says what its format is called and how records are read.
+
+    Attributes:
+        form: the format's name in `readers.FORMATS`.
     """
 
-    takes = frozenset({"images", *ROLES})
+    takes: ClassVar[frozenset[str]] = frozenset({"images", *ROLES})
     form: ClassVar[str]
-    read: ClassVar[Callable[[str], Iterator[tuple[str, dict]]]]
 
-    def __init__(self, path: str, options: Options):
-        if os.path.isdir(path):
-            raise DataError(f"--from {self.form}: {path} is a folder")
-        self.path, self.options = path, options
+    def __init__(self, source: str, options: Options) -> None:
+        if os.path.isdir(source):
+            raise DataError(f"--from {self.form}: {source} is a folder")
+        self.path, self.options = source, options
         self.tally = Tally()
-        beside = os.path.dirname(os.path.abspath(path))
+        beside = os.path.dirname(os.path.abspath(source))
         self.images = NamedImages(ImageFolder(options.images or beside, "--images"), self.tally, beside)
 
+    @staticmethod
+    def read(path: str) -> Iterator[tuple[str, Record]]:
+        """(place, record) of each record of a file."""
+        raise NotImplementedError
+
     def samples(self) -> Iterator[Sample]:
+        """One sample for each record, then the images that none names."""
         columns = None
-        for where, record in type(self).read(self.path):
+        for where, record in self.read(self.path):
             if columns is None:
                 needed = ("image", "caption") if self.options.captions else ("image",)
                 columns = find_columns(record, self.options.columns, self.path, needed)
             yield from self.images.sample({role: record.get(name) for role, name in columns.items()}, where)
         yield from self.images.others()
 
-    def describe(self) -> dict:
+    def describe(self) -> Description:
+        """The file's name and hash."""
         return {"format": self.form, "name": os.path.basename(self.path), "sha256": file_hash(self.path)}
 
 
-def records(path: str) -> Iterator[tuple[str, dict]]:
+def records(path: str) -> Iterator[tuple[str, Record]]:
     """(place, record) of JSON Lines or of a JSON array.
 
     Raises:
-        DataError: a line that is not a JSON object, naming it.
+        DataError: a line or an entry is not a JSON object; names it.
     """
-    if not path.lower().endswith(LINES):
-        found = enumerate(items(path, "item"), 1)
-    else:
-        found = _lines(path)
-    for number, record in found:
-        where = f"{path}: {'line' if path.lower().endswith(LINES) else 'record'} {number}"
-        if not isinstance(record, dict):
-            raise DataError(f"{where}: not a JSON object")
-        yield where, record
+    return _lines(path) if path.lower().endswith(LINES) else objects(path, "item", "record")
 
 
-def _lines(path: str) -> Iterator[tuple[int, object]]:
+def _lines(path: str) -> Iterator[tuple[str, Record]]:
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
+            where = f"{path}: line {number}"
             if not line.strip():
                 continue
             try:
-                yield number, json.loads(line.decode("utf-8-sig"))
-            except ValueError as error:
-                raise DataError(f"{path}: line {number}: not JSON: {error}") from None
+                record = json.loads(line.decode("utf-8-sig"))
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{where}: not JSON: {error}") from None
+            if not isinstance(record, dict):
+                raise DataError(f"{where}: not a JSON object")
+            yield where, record
 
 
 class JsonReader(RecordReader):
-    """JSON Lines (`.jsonl`, `.ndjson`), or a JSON array of objects."""
+    """Reads JSON Lines (`.jsonl`, `.ndjson`), or a JSON array of objects."""
 
     form = "jsonl"
-    read = staticmethod(records)
+
+    @staticmethod
+    def read(path: str) -> Iterator[tuple[str, Record]]:
+        """(place, record) of each line or entry."""
+        return records(path)
 
     @classmethod
     def recognises(cls, source: str) -> bool:
+        """True for a file with one of the suffixes of JSON Lines, and for a JSON array that begins with an object."""
         return os.path.isfile(source) and (source.lower().endswith(LINES) or bool(first_item(source, "item")))

@@ -6,9 +6,10 @@ Figures with subfigures have no image there; they are counted.
 import json
 import os
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Options, split_name
+from sclip_plugin.shards.readers.base import Description, Options, split_name
 from sclip_plugin.shards.readers.files import ImageFolder
 from sclip_plugin.shards.readers.named import NamedImages
 from sclip_plugin.shards.sample import Sample, Tally
@@ -19,11 +20,11 @@ SUBFIGURES = "caption of a figure with subfigures"
 
 
 class SciCapReader:
-    """`source`: the folder that holds both. A figure's label is its `figure-type`, its group the paper."""
+    """Reads the folder that holds both. A figure's label is its `figure-type`, its group the paper."""
 
-    takes = frozenset({"images"})
+    takes: ClassVar[frozenset[str]] = frozenset({"images"})
 
-    def __init__(self, source: str, options: Options):
+    def __init__(self, source: str, options: Options) -> None:
         if not self.recognises(source):
             raise DataError(f"--from scicap: no {CAPTIONS} in {source}")
         self.source = source
@@ -33,9 +34,11 @@ class SciCapReader:
 
     @classmethod
     def recognises(cls, source: str) -> bool:
+        """True for a folder with `SciCap-Caption-All/`."""
         return os.path.isdir(os.path.join(source, CAPTIONS))
 
     def samples(self) -> Iterator[Sample]:
+        """One sample for each JSON file, then the figures that none names."""
         top = os.path.join(self.source, CAPTIONS)
         for split in sorted(os.listdir(top)):  # some copies write Train, Val, Test
             if split_name(split) in SPLITS and os.path.isdir(os.path.join(top, split)):
@@ -58,15 +61,16 @@ class SciCapReader:
         name = f"{split}/{name.removesuffix('.json')}.png"
         yield from self.images.sample({"image": name, "split": split, **fields}, path)
 
-    def describe(self) -> dict:
+    def describe(self) -> Description:
+        """The folder's name; its hundreds of thousands of files are not hashed."""
         return {"format": "scicap", "name": os.path.basename(os.path.realpath(self.source))}
 
 
-def _json(path: str) -> dict:
+def _json(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             about = json.load(file)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON: {error}") from None
     if not isinstance(about, dict):
         raise DataError(f"{path}: not a JSON object")

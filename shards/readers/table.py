@@ -5,17 +5,18 @@ import os
 from collections.abc import Iterator
 
 from sclip_plugin.errors import DataError
+from sclip_plugin.shards.readers.base import Record
 from sclip_plugin.shards.readers.records import RecordReader
 
 SEPARATORS = ",\t;|"
 SUFFIXES = (".csv", ".tsv", ".txt", ".tab")
 
 
-def csv_records(path: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """(place, {column: cell}) of each row; the separator is the one the header holds most of.
+def csv_records(path: str) -> Iterator[tuple[str, Record]]:
+    """(place, {column: cell}) of each row; the separator is the one that the header holds most of.
 
     Raises:
-        DataError: no header, no UTF-8, or no table; names the file.
+        DataError: there is no header, no UTF-8 text, or no table; names the file.
     """
     csv.field_size_limit(1 << 24)
     try:
@@ -37,11 +38,16 @@ def csv_records(path: str) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 class TableReader(RecordReader):
-    """A table with a header line."""
+    """Reads a table with a header line."""
 
     form = "table"
-    read = staticmethod(csv_records)
+
+    @staticmethod
+    def read(path: str) -> Iterator[tuple[str, Record]]:
+        """(place, {column: cell}) of each row."""
+        return csv_records(path)
 
     @classmethod
     def recognises(cls, source: str) -> bool:
+        """True for a file with a suffix of tables."""
         return os.path.isfile(source) and source.lower().endswith(SUFFIXES)

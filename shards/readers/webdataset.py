@@ -9,28 +9,56 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar
 
 from sclip_plugin.data import tar
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.locator import SliceImage
-from sclip_plugin.shards.readers.base import Options, as_captions, split_name
+from sclip_plugin.shards.readers.base import Description, as_captions, split_name
 from sclip_plugin.shards.readers.files import SUFFIXES, file_hash, first_existing
 from sclip_plugin.shards.sample import Sample, Tally
 
 LEADS_OUT, LINK = "name leads out of the archive", "link or device in the archive"
 
 
+@dataclass(frozen=True)
+class TarSample:
+    """One sample of a tar.
+
+    Attributes:
+        key: what its members' names have in common.
+        images: {suffix: where the image is}, in the order of the tar.
+        about: the object of its `.json`; {} without one.
+        text: its `.txt`; None without one.
+        class_text: its `.cls`; None without one.
+    """
+
+    key: str
+    images: dict[str, SliceImage]
+    about: dict[str, Any]
+    text: str | None
+    class_text: str | None
+
+    @property
+    def captions(self) -> list[str]:
+        """`captions` of the JSON, else the text, else `caption` of the JSON."""
+        if listed := as_captions(self.about.get("captions")):
+            return listed
+        return as_captions(self.about.get("caption")) if self.text is None else [self.text]
+
+
 class WebDatasetReader:
-    """`source`: a tar, or a folder of them. Captions: `captions` of the JSON member, else `.txt`, else its `caption`.
+    """Reads a tar, or a folder of them.
 
     A sample's name is its key; keys that occur in several tars are kept apart by the tar's name.
     """
 
-    takes = frozenset()
+    takes: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, source: str, options: Options):
+    def __init__(self, source: str) -> None:
         self.source = os.path.realpath(source)
         self.files = _files(self.source)
         if not self.files:
@@ -40,106 +68,111 @@ class WebDatasetReader:
 
     @classmethod
     def recognises(cls, source: str) -> bool:
+        """True for a tar, and for a folder of them."""
         return bool(_files(source))
 
     def samples(self) -> Iterator[Sample]:
+        """The samples of each tar, in order."""
         several = len(self.files) > 1 and not unique_keys(self.files)
         for path in self.files:
             prefix = os.path.basename(path).removesuffix(".tar") + "/" if several else ""
-            for key, members in grouped(path, self.tally):
-                yield from self._sample(path, prefix, key, members)
+            for found in tar_samples(path, self.tally):
+                yield from self._sample(path, prefix, found)
 
-    def _sample(self, path: str, prefix: str, key: str, members: dict) -> Iterator[Sample]:
-        about, text = members.get("json"), members.get("txt")
-        captions = caption_list(about, text)
-        image = next((suffix for suffix in members if suffix in SUFFIXES), None)
-        if image is None:
-            self.tally.skip_image("no image in its sample", len(captions))
+    def _sample(self, path: str, prefix: str, found: TarSample) -> Iterator[Sample]:
+        if not found.images:
+            self.tally.skip_image("no image in its sample", len(found.captions))
             return
+        suffix, image = next(iter(found.images.items()))
         known = {
-            name: str(value) for name, value in (about or {}).items() if isinstance(value, str | int) and value != ""
+            name: str(value) for name, value in found.about.items() if isinstance(value, str | int) and value != ""
         }
         yield Sample(
-            f"{prefix}{key}.{image}",
-            members[image],
-            captions,
-            label=known.get("label") or self._class(members.get("cls")),
+            f"{prefix}{found.key}.{suffix}",
+            image,
+            found.captions,
+            label=known.get("label") or self._class(found.class_text),
             group=known.get("group"),
             split=split_name(known.get("split")),
-            where=f"{path}: {key}",
+            where=f"{path}: {found.key}",
         )
 
-    def _class(self, number: str | None) -> str | None:
-        if number is None:
-            return None
-        text = number.strip()
+    def _class(self, text: str | None) -> str | None:
+        """The class that a `.cls` names, by its number in `classnames.txt` or in words."""
+        text = (text or "").strip()
         return self.classes[int(text)] if text.isdecimal() and int(text) < len(self.classes) else text or None
 
-    def describe(self) -> dict:
+    def describe(self) -> Description:
+        """The name of the file or folder, and the hash of each tar."""
         hashes = {os.path.basename(path): file_hash(path) for path in self.files}
         return {"format": "webdataset", "name": os.path.basename(self.source), "sha256": hashes}
 
 
-def caption_list(about: dict | None, text: str | None) -> list[str]:
-    """The captions of a sample, from its JSON and its text."""
-    about = about or {}
-    if listed := as_captions(about.get("captions")):
-        return listed
-    return as_captions(about.get("caption")) if text is None else [text]
+def tar_samples(path: str, tally: Tally | None = None) -> Iterator[TarSample]:
+    """The samples of a tar that is not compressed.
 
-
-def grouped(path: str, tally: Tally | None = None) -> Iterator[tuple[str, dict]]:
-    """(key, {suffix: image as SliceImage, JSON parsed, text decoded}) of the samples of a tar.
+    Args:
+        path: the tar.
+        tally: members that are skipped are counted in its notes.
 
     Raises:
-        DataError: no tar, a compressed one, or one that ends early; names it.
+        DataError: it is no tar, is compressed, or ends early; names it.
     """
     try:
         with tar.open_tar(path, compressed=False) as archive:
             content = partial(_content, path, archive)
             for _, key, members in tar.samples(archive, content, name_of=partial(_name, tally)):
-                yield key, members
+                yield _tar_sample(key, members)
     except tar.UNREADABLE as error:
         hint = "; unpack compressed tars first" if isinstance(error, tarfile.ReadError) else ""
         raise DataError(f"{path}: {' '.join(str(error).split())}{hint}") from None
 
 
-def _name(tally: Tally | None, member: tarfile.TarInfo) -> str:
-    """The member's name, "" for one that must not be used; those are counted."""
-    if member.isdir():
-        return ""
-    name = member.name.removeprefix("./")
-    if member.isfile() and not member.issparse() and not name.startswith("/") and ".." not in name.split("/"):
-        return name
-    if tally is not None:
-        tally.notes[f"member skipped: {LEADS_OUT if member.isfile() else LINK}"] += 1
-    return ""
+def _tar_sample(key: str, members: dict[str, SliceImage | str | None]) -> TarSample:
+    images = {suffix: member for suffix, member in members.items() if isinstance(member, SliceImage)}
+    texts = {suffix: member for suffix, member in members.items() if isinstance(member, str)}
+    return TarSample(key, images, _json_object(texts.get("json", "")), texts.get("txt"), texts.get("cls"))
 
 
-def _content(path: str, archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str):
-    if suffix in SUFFIXES:
-        return SliceImage(path, member.offset_data, member.size)
-    if suffix not in ("json", "txt", "cls"):
-        return None
-    text = tar.read(archive, member).decode("utf-8", "replace")
-    if suffix != "json":
-        return text
+def _json_object(text: str) -> dict[str, Any]:
+    """{} where the text is anything else."""
     try:
         about = json.loads(text)
     except (ValueError, RecursionError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _name(tally: Tally | None, member: tarfile.TarInfo) -> str | None:
+    """The name under which a member counts; None for one that must not be used, which is counted."""
+    if member.isdir():
         return None
-    return about if isinstance(about, dict) else None
+    name = member.name.removeprefix("./")
+    if tar.plain_name(member) is not None and not name.startswith("/") and ".." not in name.split("/"):
+        return name
+    if tally is not None:
+        tally.notes[f"member skipped: {LEADS_OUT if member.isfile() else LINK}"] += 1
+    return None
+
+
+def _content(path: str, archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> SliceImage | str | None:
+    """Where an image is, or the text of a member; None for what is not used."""
+    if suffix in SUFFIXES:
+        return SliceImage(path, member.offset_data, member.size)
+    if suffix in ("json", "txt", "cls"):
+        return tar.read(archive, member).decode("utf-8", "replace")
+    return None
 
 
 def _class_names(folder: str) -> list[str]:
-    """`classnames.txt` beside the tars, or above as in CLIP_benchmark's layout; [] without one."""
+    """`classnames.txt` beside the tars, or above them as in CLIP_benchmark's layout; [] without one."""
     path = first_existing(folder, ("classnames.txt", "../classnames.txt"))
     return Path(path).read_text(encoding="utf-8-sig").splitlines() if path else []
 
 
 def unique_keys(files: list[str]) -> bool:
-    """Whether no two tars begin with the same key: numbered keys restart in each tar of many data sets."""
-    firsts = [next((key for key, _ in grouped(path)), None) for path in files]
+    """False where two tars begin with the same key: in many data sets keys are numbers that start again in each tar."""
+    firsts = [next((found.key for found in tar_samples(path)), None) for path in files]
     return len(set(firsts)) == len(firsts)
 
 

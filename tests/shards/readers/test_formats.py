@@ -6,7 +6,7 @@ import pytest
 
 from sclip_plugin.cli import main
 from tests.helpers import formats as fixtures
-from tests.helpers.conversion import check_counts, members, stock_reads
+from tests.helpers.conversion import check_counts, image, members, stock_reads
 
 MISSING = "image missing"
 # builder, flags, {part: images}, {reason: captions skipped}, {reason: images skipped}
@@ -105,8 +105,9 @@ def test_stock_open_clip_reads_the_pairs(converted):
 def test_our_loader_reads_pairs_and_unpaired_images(converted):
     import torch
 
-    from sclip_plugin.data.mixed import MixedConfig, MixedLoader, Source
-    from sclip_plugin.data.shard_list import count_samples, expand
+    from sclip_plugin.data.config import MixedConfig
+    from sclip_plugin.data.mixed import MixedLoader
+    from sclip_plugin.data.shard_list import ShardSet, count_samples, expand
 
     name, out, (parts, *_) = converted
     if not _paired(name):
@@ -114,7 +115,7 @@ def test_our_loader_reads_pairs_and_unpaired_images(converted):
 
     def source(part):
         shards = expand(str(out / part), "--data")
-        return Source(shards, count_samples(shards))
+        return ShardSet(shards, count_samples(shards))
 
     config = MixedConfig(source("paired"), source("unpaired" if "unpaired" in parts else "paired"), 2, 2)
     loader = MixedLoader(
@@ -245,6 +246,17 @@ def test_recognition_and_its_limits(tmp_path, capsys):
         ("x.parquet", b"PAR1 no parquet", "x.parquet: "),
         ("x.tar", b"no tar" * 200, "x.tar: "),
         ("x.hdf5", b"no hdf5", "x.hdf5: "),
+        ("x.json", b'[{"image": "a.jpg", "text": "x"}, 3]', "x.json: record 2: not a JSON object"),
+        (
+            "dataset.json",
+            b'{"images": [{"filename": "a.jpg", "sentences": []}, 3]}',
+            "dataset.json: image 2: not a JSON object",
+        ),
+        (
+            "captions.json",
+            b'{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [7]}',
+            "captions.json: annotation 1: not a JSON object",
+        ),
     ],
 )
 def test_damaged_sources_are_named(tmp_path, capsys, name, content, message):
@@ -254,6 +266,28 @@ def test_damaged_sources_are_named(tmp_path, capsys, name, content, message):
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_split_column_counts_in_every_format_and_may_hold_anything(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = ("train", "Validation", "testing", 3)
+    rows = [{"image": image(n), "text": f"text {n}", "part": str(name)} for n, name in enumerate(names)]
+    (tmp_path / "parquet").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "parquet/x.parquet")
+    (tmp_path / "lines").mkdir()
+    lines = []
+    for number, (row, name) in enumerate(zip(rows, names)):
+        (tmp_path / f"lines/{number}.jpg").write_bytes(row["image"])
+        lines.append(json.dumps({"image": f"{number}.jpg", "text": row["text"], "part": name}))
+    (tmp_path / "lines/x.jsonl").write_text("\n".join(lines))
+    for source in ("parquet/x.parquet", "lines/x.jsonl"):
+        out = tmp_path / "out" / source.partition("/")[0]
+        assert convert(tmp_path / source, out, "--split-column", "part") == 0
+        counts = check_counts(out)["images"]
+        assert counts["written"] == {"paired": 1, "val": 2}
+        assert counts["skipped"] == {"in the source's own split '3'": 1}
 
 
 def test_missing_extras_are_named(tmp_path, capsys, monkeypatch):
