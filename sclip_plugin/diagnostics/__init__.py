@@ -1,1 +1,6 @@
-"""What a training run says about itself: figures of its pseudo-labels, and the signs of a run going wrong."""
+"""What a training run says about itself.
+
+    measures  figures of a step's pseudo-labels
+    recorder  observes the loss, and writes the figures of the steps that are logged
+    signs     tells from the figures that a run goes wrong
+"""
