@@ -1,9 +1,11 @@
 """What a recipe says of a published data set, and where its files are below the folder that a user has."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.shards.readers.base import Options
@@ -16,12 +18,25 @@ CAPTIONS, CLASSIFICATION = "captions", "classification"
 
 @dataclass(frozen=True)
 class Recipe:
-    """A data set.
+    """A published data set.
 
-    title, homepage, licence, layout: for people. kind: `CAPTIONS` or `CLASSIFICATION`, what is made of it. format: of
-    `readers.FORMATS`. source, images, class_lists: names below the user's folder, the first that exists counts.
-    held_out: the source's splits that become val. columns: {role: name}. classes: {name in the source: as people say
-    it}; empty: any. subset: part of the split that a classification set takes. parts: recipes that this one joins.
+    Attributes:
+        name: what `--recipe` takes.
+        title: what the data set is, for people.
+        homepage: where it is found.
+        licence: under which it is published.
+        layout: how its files stand in the user's folder, for people.
+        kind: what is made of it, `CAPTIONS` or `CLASSIFICATION`.
+        format: one of `readers.FORMATS`.
+        source: names below the user's folder of what the reader takes; the first that exists counts.
+        images: likewise, of the folder of the images.
+        class_lists: likewise, of a folder with a text file for each class.
+        held_out: the source's splits that become val.
+        templates: prompts for zero-shot classification, with `{c}`.
+        columns: {role of `columns.ROLES`: field of the source}.
+        classes: {name in the source: as people say it}; empty: every name is taken as it is.
+        subset: the part of the split that a classification set takes.
+        parts: names of the recipes that this one joins.
     """
 
     name: str
@@ -42,22 +57,21 @@ class Recipe:
     parts: tuple[str, ...] = ()
 
     def label(self, name: str) -> str | None:
-        """A class name of the source as people say it; None where the recipe does not know it. Case, spaces and
-        punctuation do not count."""
-        return self._plain_classes().get(_plain(name)) if self.classes else name
+        """A class name of the source as people say it; None where the recipe does not know it.
 
-    @cache  # noqa: B019 (recipes are few and live as long as the process)
+        Case, spaces and punctuation do not count.
+        """
+        return self._plain_classes.get(_plain(name)) if self.classes else name
+
+    @cached_property
     def _plain_classes(self) -> dict[str, str]:
         return {_plain(name): said for name, said in self.classes.items()}
 
-    def __hash__(self) -> int:
-        return hash(self.name)
-
     def find(self, root: str) -> str:
-        """The source that its reader takes, below the user's folder.
+        """The path that the reader takes, in the user's folder `root`.
 
         Raises:
-            DataError: it is not there; names the layout expected.
+            DataError: it is not there; names the layout that is expected.
         """
         found = first_existing(root, self.source)
         if found is None:
@@ -65,12 +79,20 @@ class Recipe:
         return found.removesuffix("/.")
 
     def options(self, root: str, images: str | None, columns: dict[str, str], captions: bool, spool: Path) -> Options:
-        """Options of its reader; what the user gives counts more."""
+        """The options of the reader; what the user gives counts more than what the recipe says.
+
+        Args:
+            root: the user's folder.
+            images: the folder of the images, if the user names it.
+            columns: {role: field} that the user names.
+            captions: whether the source must have captions.
+            spool: where images go that cannot be read where they are.
+        """
         images = images or first_existing(root, self.images)
         return Options(images, {**self.columns, **columns}, captions, spool)
 
     def image_labels(self, root: str) -> dict[str, str]:
-        """{image file name: class} from the folder of class lists (`<class>.txt`, a name a line); {} without it."""
+        """{image file name: class}, from the folder of class lists (`<class>.txt`, a name a line); {} without it."""
         folder = first_existing(root, self.class_lists)
         if folder is None:
             return {}
@@ -84,12 +106,13 @@ class Recipe:
 
 
 def _plain(name: str) -> str:
+    """The name in letters and digits, without case."""
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
 @cache
 def names() -> tuple[str, ...]:
-    """Names of the recipes that ship."""
+    """The names of the recipes that ship, sorted."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
@@ -98,14 +121,15 @@ def load(name: str) -> Recipe:
     """A recipe by name, with what it takes from others.
 
     Raises:
-        UsageError: no such recipe.
+        UsageError: there is no such recipe; names those that there are.
     """
     if name not in names():
         raise UsageError(f"--recipe: no recipe {name!r}; there are: {', '.join(names())}")
     return Recipe(name=name, **_fields(name))
 
 
-def _fields(name: str) -> dict:
+def _fields(name: str) -> dict[str, Any]:
+    """The fields of a recipe's file, joined with those of the recipes that it names."""
     table = load_toml(FOLDER / f"{name}.toml")
     if other := table.pop("based_on", None):
         table = _fields(other) | table
@@ -114,22 +138,26 @@ def _fields(name: str) -> dict:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
-def chosen(wanted: list[str]) -> list[Recipe]:
-    """The recipes of `--recipe`, in order, joint ones in their parts."""
-    found = []
+def chosen(wanted: Iterable[str]) -> list[Recipe]:
+    """The recipes that `--recipe` names, in order; instead of one that joins others, those.
+
+    Raises:
+        UsageError: there is no such recipe.
+    """
+    found: list[Recipe] = []
     for name in wanted:
         recipe = load(name)
         found += [load(part) for part in recipe.parts] if recipe.parts else [recipe]
     return found
 
 
-def class_names(recipes: list[Recipe]) -> list[str]:
-    """The classes of recipes as people say them, each once, sorted."""
+def class_names(recipes: Iterable[Recipe]) -> list[str]:
+    """The classes of some recipes as people say them, each once, sorted."""
     return sorted({said for recipe in recipes for said in recipe.classes.values()})
 
 
 def listing() -> str:
-    """What `sclip convert --list` prints."""
+    """The text that `sclip convert --list` prints."""
     lines = []
     for name in names():
         recipe = load(name)
