@@ -134,3 +134,10 @@ def test_shipped_studies_load(name, tmp_path):
     for arm in study.arms.values():
         assert arm.flags["warmup"] == 10  # the paper's
         assert arm.sclip or not any(flag.startswith(("sclip", "keyword", "unpaired")) for flag in arm.flags)
+
+
+@pytest.mark.parametrize("name", spec.shipped())
+def test_openais_weights_go_with_the_model_that_was_trained_with_quickgelu(name, tmp_path):
+    """open_clip only warns: under the plain name it builds another activation than these weights were trained with."""
+    for arm in spec.load(spec.shipped()[name], tmp_path).arms.values():
+        assert arm.flags.get("pretrained") != "openai" or str(arm.flags["model"]).endswith("-quickgelu")
