@@ -1,22 +1,28 @@
-"""A small source of each format, with the quirks that the real ones have."""
+"""A small source of each format, with the quirks that the real ones have.
+
+Each public function that is named after a format writes its source and returns what `sclip convert` takes.
+"""
 
 import csv
 import io
 import json
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tests.helpers.conversion import image
 
 
-def _pictures(folder: Path, names, form: str = "JPEG", first: int = 0) -> None:
+def _pictures(folder: Path, names: Iterable[str], form: str = "JPEG", first: int = 0) -> None:
+    """Write images that differ, numbered from `first`."""
     for number, name in enumerate(names, first):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(image(number, form))
 
 
 def karpathy(root: Path, images: str = "RSICD_images", suffix: str = "jpg", name: str = "dataset_rsicd.json") -> Path:
-    """RSICD: five captions, padded with duplicates; own split; one file missing; one image that nobody names."""
+    """RSICD: captions padded with duplicates, a split of its own, one file missing, one image that has no entry."""
     names = [f"{kind}_{n}.{suffix}" for kind in ("airport", "bareland") for n in range(6)]
     _pictures(root / images, [*names, f"extra_1.{suffix}"], "TIFF" if suffix == "tif" else "JPEG")
     (root / images / names[3]).unlink()
@@ -40,7 +46,7 @@ def karpathy(root: Path, images: str = "RSICD_images", suffix: str = "jpg", name
 
 
 def class_lists(root: Path) -> None:
-    """RSICD's `txtclasses_rsicd`."""
+    """Write RSICD's folder `txtclasses_rsicd`: a file of image names for each class."""
     folder = root / "txtclasses_rsicd"
     folder.mkdir()
     for kind in ("airport", "bareland"):
@@ -48,7 +54,7 @@ def class_lists(root: Path) -> None:
 
 
 def coco(root: Path) -> Path:
-    """Several captions an image, an annotation without image, an image without annotation, a missing file."""
+    """COCO: several captions an image, an annotation without image, an image without annotation, a missing file."""
     _pictures(root / "val2017", [f"{n:012d}.jpg" for n in range(8)])
     images = [{"id": n, "file_name": f"{n:012d}.jpg", "height": 20, "width": 24} for n in range(9)]
     notes = [
@@ -62,7 +68,7 @@ def coco(root: Path) -> Path:
 
 
 def jsonl(root: Path) -> Path:
-    """A text or a list of texts, a byte-order mark, an empty line, a null caption."""
+    """JSON Lines: a text or a list of texts, a byte-order mark, an empty line, a null caption."""
     _pictures(root, [f"imgs/{n}.jpg" for n in range(9)])
     rows = [{"image": f"imgs/{n}.jpg", "text": f"scene {n}" if n % 2 else [f"scene {n}", "étang ☂"]} for n in range(7)]
     rows.append({"image": "imgs/7.jpg", "text": None})
@@ -72,7 +78,7 @@ def jsonl(root: Path) -> Path:
 
 
 def json_array(root: Path) -> Path:
-    """The same as one JSON array."""
+    """The records of `jsonl` as one JSON array."""
     path = jsonl(root)
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line]
     path.unlink()
@@ -81,7 +87,7 @@ def json_array(root: Path) -> Path:
 
 
 def imagefolder(root: Path) -> Path:
-    """Hugging Face: a metadata.csv in each split's folder; one image without a row."""
+    """Hugging Face's imagefolder: a metadata.csv in each split's folder; one image without a row."""
     for split, count in (("train", 8), ("test", 3)):
         _pictures(root / split, [f"{split}-{n}.png" for n in range(count)], "PNG", first=0 if split == "train" else 50)
         with open(root / split / "metadata.csv", "w", newline="") as file:
@@ -90,7 +96,8 @@ def imagefolder(root: Path) -> Path:
     return root
 
 
-def _rows(count: int, first: int = 0) -> list[dict]:
+def _rows(count: int, first: int = 0) -> list[dict[str, Any]]:
+    """Rows with the image inside, with or without its path."""
     return [
         {
             "image": {
@@ -104,7 +111,8 @@ def _rows(count: int, first: int = 0) -> list[dict]:
     ]
 
 
-def _hf_schema(pa):
+def _hf_schema(pa: Any) -> Any:
+    """The schema of `_rows` with Hugging Face's metadata. `pa` is the pyarrow package."""
     features = {"image": {"_type": "Image"}, "text": {}, "label": {"names": ["bart", "lisa"], "_type": "ClassLabel"}}
     fields = [
         ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
@@ -115,7 +123,7 @@ def _hf_schema(pa):
 
 
 def parquet(root: Path) -> Path:
-    """Simpsons: image bytes with or without a path, ClassLabel names in the schema, a row without image."""
+    """Simpsons' parquet: image bytes with or without a path, ClassLabel names in the schema, a row without image."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -143,8 +151,8 @@ def arrow(root: Path) -> Path:
     return root
 
 
-def tar_of(path: Path, members) -> None:
-    """members: (name, bytes) or ready TarInfos."""
+def tar_of(path: Path, members: Iterable[tuple[str, bytes] | tarfile.TarInfo]) -> None:
+    """Write a tar of members, each (name, bytes) or a ready header without content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as tar:
         for one in members:
@@ -157,7 +165,7 @@ def tar_of(path: Path, members) -> None:
 
 
 def img2dataset(root: Path) -> Path:
-    """img2dataset: tars beside parquet and statistics; a failed download leaves text without image."""
+    """img2dataset: tars beside parquet and statistics; a failed download has left text without image."""
     for shard in range(2):
         members = []
         for n in range(5):
@@ -173,7 +181,7 @@ def img2dataset(root: Path) -> Path:
 
 
 def fashion200k(root: Path) -> Path:
-    """Items with several images, a file that is gone, one image in no list."""
+    """Fashion200k: items with several images, a file that is gone, one image in no list."""
     for kind in ("dress", "top"):
         for split, items in (("train", range(4)), ("test", range(4, 6))):
             lines = []
@@ -195,7 +203,7 @@ def hash_of(name: str) -> int:
 
 
 def fashiongen(root: Path) -> Path:
-    """HDF5: (N, 1) Latin-1 texts, several images a product, pixels without a file format."""
+    """FashionGen's HDF5: (N, 1) Latin-1 texts, several images a product, pixels without a file format."""
     import h5py
     import numpy as np
 
@@ -219,7 +227,7 @@ def fashiongen(root: Path) -> Path:
 
 
 def polyvore(root: Path) -> Path:
-    """Titles and descriptions, semantic categories by id, a missing file."""
+    """Polyvore: titles and descriptions, semantic categories by id, a missing file."""
     root.mkdir(parents=True)
     about = {}
     for split, ids in (("train", range(8)), ("valid", range(8, 10)), ("test", range(10, 13))):
@@ -235,7 +243,7 @@ def polyvore(root: Path) -> Path:
 
 
 def scicap(root: Path) -> Path:
-    """One JSON a figure; those with subfigures have no image in the folder."""
+    """SciCap: one JSON a figure; those with subfigures have no image in the folder."""
     for split, numbers in (("train", range(7)), ("val", range(7, 9)), ("test", range(9, 12))):
         folder = root / "SciCap-Caption-All" / split
         folder.mkdir(parents=True)
@@ -255,7 +263,7 @@ def scicap(root: Path) -> Path:
 
 
 def table(root: Path) -> Path:
-    """A semicolon, quotes and line ends in cells, a duplicate, a missing file, two images without a row."""
+    """A CSV with semicolons, quotes and line ends in cells, a duplicate, a missing file, two images without a row."""
     _pictures(root, [f"{n}.jpg" for n in range(10)])
     rows = [(f"{n}.jpg", f'text "{n}"; with\nbreaks') for n in range(8)]
     rows += [("0.jpg", 'text "0";  with breaks'), ("gone.jpg", "missing")]
@@ -265,6 +273,6 @@ def table(root: Path) -> Path:
 
 
 def folder(root: Path) -> Path:
-    """Folders of classes, no text."""
+    """Folders of classes without any text."""
     _pictures(root, [f"{kind}/{n}.jpg" for kind in ("dense_forest", "river") for n in range(4)])
     return root
