@@ -30,7 +30,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 compat: $(STAMP)
-	$(BIN)/python tests/compat.py $(VERSIONS)
+	$(BIN)/python -m tests.compat $(VERSIONS)
 
 demo: $(STAMP)
 	$(BIN)/sclip demo --out build/demo

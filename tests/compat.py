@@ -1,11 +1,11 @@
-"""Which open_clip releases work by which route: `make compat` prints the table version × route × pass.
+"""Which open_clip releases work by which route: `make compat` prints a table with a row for each release and route.
 
 Each release's wheel is installed into a folder of its own below `build/compat` (pip, without dependencies) that stands
-first on PYTHONPATH; the rest is this environment. A row passes where a two-process run on CPU trains, evaluates its own
-sets and writes a checkpoint that the same release loads without the plugin, and where losses, metrics and weights equal
-those of the release's first row. A release that cannot work passes where it says so in one line.
+first on PYTHONPATH; the rest is this environment. A row passes where a two-process run on a CPU trains, evaluates its
+own sets and writes a checkpoint that the same release loads without the plugin, and where losses, metrics and weights
+equal those of the release's first row. A release that cannot work passes where it says so in one line.
 
-    python tests/compat.py [VERSION ...]        default: every release of 3.x, and one that is refused
+    python -m tests.compat [VERSION ...]        default: every release of 3.x, and one that is refused
 """
 
 import io
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -45,11 +45,17 @@ LOADS = (
 
 @dataclass
 class Outcome:
-    """What a row shows: problems (none: passed) and what is compared between a release's rows."""
+    """What a row shows.
+
+    Attributes:
+        problems: what went wrong; the row passes where there is nothing.
+        trained: losses and metrics, which must be equal in all rows of a release.
+        weights: the checkpoint's tensors, which must be equal too.
+    """
 
     problems: list[str]
-    trained: tuple | None = None
-    weights: dict | None = None
+    trained: tuple[list[dict[str, float]], str] | None = None
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def fetch(version: str) -> Path | None:
@@ -65,8 +71,8 @@ def fetch(version: str) -> Path | None:
     return folder
 
 
-def inputs(root: Path) -> tuple[str, dict]:
-    """A tiny model and flags for two epochs over tiny shards and evaluation sets."""
+def inputs(root: Path) -> tuple[str, dict[str, object]]:
+    """Write tiny shards and evaluation sets; returns a tiny model's name and flags for two epochs over them."""
     write_shards(root / "paired", 40, 4, captions=True)
     write_shards(root / "unpaired", 60, 3, captions=False, first=1000)
     (root / "keywords.txt").write_text("tree\nriver\npark\nparking lot\nlot\n")
@@ -75,8 +81,17 @@ def inputs(root: Path) -> tuple[str, dict]:
     return write_model(root / "model"), {**flags, "report_to": "tensorboard"}
 
 
-def trained(folder: Path, route: str, root: Path, model: str, flags: dict, logs: Path) -> Outcome:
-    """One run, looked at."""
+def trained(folder: Path, route: str, root: Path, model: str, flags: dict[str, object], logs: Path) -> Outcome:
+    """What one run did.
+
+    Args:
+        folder: the release, for PYTHONPATH.
+        route: one of `ROUTES`.
+        root: the shards.
+        model: the value for `--model`.
+        flags: further training flags.
+        logs: the folder for the run.
+    """
     module, env = ROUTES[route]
     env = {**env, "PYTHONPATH": str(folder)}
     run = run_training(train_arguments(root, model, logs, **flags), processes=2, module=module, env=env)
@@ -101,6 +116,7 @@ def trained(folder: Path, route: str, root: Path, model: str, flags: dict, logs:
 
 
 def same(one: Outcome, other: Outcome) -> bool:
+    """True where both rows have equal losses, metrics and weights."""
     return one.trained == other.trained and all(torch.equal(one.weights[k], other.weights[k]) for k in one.weights)
 
 
@@ -123,7 +139,7 @@ def patched_copy_of(folder: Path) -> tuple[Path, list[str]]:
 
 
 def refused(folder: Path, route: str, root: Path, model: str) -> Outcome:
-    """A release that cannot work says so in one line that names both versions."""
+    """Whether a release that cannot work says so in one line that names both versions."""
     module, env = ROUTES[route]
     run = run_training(
         train_arguments(root, model, root / "none"), module=module, env={**env, "PYTHONPATH": str(folder)}
@@ -134,21 +150,22 @@ def refused(folder: Path, route: str, root: Path, model: str) -> Outcome:
 
 
 def report(version: str, route: str, what: str, outcome: Outcome) -> bool:
+    """Print a row; returns whether it passes."""
     print(f"| {version} | {route} | {what} | {'pass' if not outcome.problems else '; '.join(outcome.problems)} |")
     sys.stdout.flush()
     return not outcome.problems
 
 
-def check(version: str, root: Path, model: str, flags: dict) -> bool:
-    """The rows of one release."""
+def check(version: str, root: Path, model: str, flags: dict[str, object]) -> bool:
+    """Print the rows of one release; returns whether all pass."""
     folder = fetch(version)
     if folder is None:
         return report(version, "-", "install", Outcome(["not served by the package registry"]))
     if version not in VERSIONS:
-        good = [report(version, route, "refused", refused(folder, route, root, model)) for route in list(ROUTES)[:2]]
+        rows = [report(version, route, "refused", refused(folder, route, root, model)) for route in list(ROUTES)[:2]]
         with redirect_stderr(io.StringIO()):
             no_patch = Outcome([] if patch("apply", folder) == 1 else ["sclip patch took it"])
-        return all(good) & report(version, "sclip patch", "refused", no_patch)
+        return all([*rows, report(version, "sclip patch", "refused", no_patch)])
     first, good = None, True
     for route in ROUTES:
         where, problems = patched_copy_of(folder) if route == "patched open_clip" else (folder, [])
@@ -163,6 +180,7 @@ def check(version: str, root: Path, model: str, flags: dict) -> bool:
 
 
 def main(argv: list[str]) -> int:
+    """Check the versions of the command line. Returns 0 where all rows pass, else 1."""
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         model, flags = inputs(Path(folder))
