@@ -30,6 +30,12 @@ RECALL_RANKS: Final = (1, 5, 10)  # the k of recall@k; the paper's and CLIP_benc
 #: the mean of the six recalls, the one figure that retrieval is compared by (ours)
 MEAN_RECALL: Final = "mean_recall"
 
+#: what tables and pictures call the one figure of each kind
+SCORE_TITLES: Final = {
+    CLASSIFICATION: "accuracy",
+    RETRIEVAL: f"mean R@{','.join(str(rank) for rank in RECALL_RANKS)}",
+}
+
 #: what open_clip's `--precision` takes
 PRECISIONS: Final = ("fp32", "amp", "amp_bf16", "amp_bfloat16", "bf16", "fp16", "pure_bf16", "pure_fp16")
 

@@ -35,7 +35,7 @@ class Measure:
     @property
     def title(self) -> str:
         """The heading of a column or picture."""
-        return f"{self.dataset}: " + ("accuracy" if self.kind == names.CLASSIFICATION else "mean R@1,5,10")
+        return f"{self.dataset}: {names.SCORE_TITLES[self.kind]}"
 
     @property
     def kind(self) -> str:

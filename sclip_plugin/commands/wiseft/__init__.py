@@ -20,7 +20,7 @@ from sclip_plugin.commands.flags.evaluation import add_set_arguments, evaluation
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.evaluation.evaluate import EvaluationOptions, NamedSet, check_sets, evaluate_model
 from sclip_plugin.evaluation.models import check_model, load_model
-from sclip_plugin.evaluation.names import score
+from sclip_plugin.evaluation.names import SCORE_TITLES, score
 
 if TYPE_CHECKING:
     from sclip_plugin.commands.wiseft.interpolate import Point, State
@@ -91,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
     if chosen is None:
         raise DataError("no point keeps --floor; the start model itself measures no finite number")
     mean = 100 * statistics.fmean(chosen.scores[name] for name in request.by)
-    print(f"chosen: alpha {chosen.alpha:g} (best on {', '.join(request.by)}: {mean:.1f}; accuracy or mean R@1,5,10, %)")
+    what = " or ".join(SCORE_TITLES.values())
+    print(f"chosen: alpha {chosen.alpha:g} (best on {', '.join(request.by)}: {mean:.1f}; {what}, %)")
     _write(request, ends, chosen, points, records)
     return 0
 

@@ -7,6 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sclip_plugin.commands.wiseft.interpolate import Point
+from sclip_plugin.evaluation.names import SCORE_TITLES
 
 
 def draw(points: Sequence[Point], chosen: Point) -> bytes:
@@ -19,7 +20,7 @@ def draw(points: Sequence[Point], chosen: Point) -> bytes:
         axes.plot(alphas, [100 * point.scores[name] for point in points], "o-", markersize=4, label=name)
     axes.axvline(chosen.alpha, color="#888", linestyle=":", label=f"chosen: {chosen.alpha:g}")
     axes.set_xlabel("alpha: 0 the start model, 1 the tuned one")
-    axes.set_ylabel("accuracy or mean R@1,5,10, %")
+    axes.set_ylabel(f"{' or '.join(SCORE_TITLES.values())}, %")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9)
     buffer = io.BytesIO()
