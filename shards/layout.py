@@ -1,21 +1,30 @@
-"""Names and members on disk (training folders of open_clip; evaluation sets of CLIP_benchmark's webdataset layout)."""
+"""Names and members on disk: training folders of open_clip, evaluation sets of CLIP_benchmark's webdataset layout."""
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
 from sclip_plugin.atomic import write_atomic
+from sclip_plugin.errors import DataError
+from sclip_plugin.evaluation.names import DATASET_TYPES
 from sclip_plugin.shards.sample import Sample
 
-PAIRED, UNPAIRED, VAL, CLASSES, TEST = "paired", "unpaired", "val", "classes", "test"
-TRAINING = (PAIRED, UNPAIRED, VAL)
-MANIFEST, SIZES = "manifest.json", "sizes.json"
-DEFAULT_TEMPLATE = "a photo of {c}."
-RETRIEVAL, CLASSIFICATION = "retrieval", "zeroshot_classification"
+PAIRED: Final = "paired"
+UNPAIRED: Final = "unpaired"
+VAL: Final = "val"
+CLASSES: Final = "classes"
+TEST: Final = "test"  # CLIP_benchmark's folder for the shards of a set
+TRAINING: Final = (PAIRED, UNPAIRED, VAL)
+MANIFEST: Final = "manifest.json"
+SIZES: Final = "sizes.json"  # open_clip's
+TEMPLATES: Final = "zeroshot_classification_templates.txt"  # CLIP_benchmark's
+DEFAULT_TEMPLATE: Final = "a photo of {c}."
 
 
 def shard_folder(kind: str) -> str:
-    """Where the tars of "paired", "unpaired", "val" or "classes" stand, below the part's root ("" = at the root)."""
+    """Where the tars of "paired", "unpaired", "val" or "classes" stand, below the root of their set."""
     return {PAIRED: PAIRED, UNPAIRED: UNPAIRED, VAL: f"{VAL}/{TEST}"}.get(kind, TEST)
 
 
@@ -31,29 +40,57 @@ def pattern(folder: str, shards: int) -> str:
     return os.path.join(folder, f"{{000000..{shards - 1:06d}}}.tar")
 
 
-def members(sample: Sample, kind: str, classes: dict[str, int]) -> list[tuple[str, bytes]]:
-    """(suffix, bytes) of what stands beside the image.
+def members(sample: Sample, kind: str, classes: Mapping[str, int]) -> list[tuple[str, bytes]]:
+    """(suffix, bytes) of what stands beside the image of a sample.
 
-    paired: one caption in .txt, so that stock open_clip trains on it; all of them in .json. unpaired: no caption.
-    val: all captions in .txt, one a line. classes: the class index in .cls.
+    A paired sample has one caption in `.txt`, so that stock open_clip trains on it, and all of them in `.json`; an
+    unpaired one has no caption. A sample of val has all captions in `.txt`, one a line; one of a classification set
+    has the number of its class in `.cls`.
     """
-    about = {name: value for name in ("source", "label", "group") if (value := getattr(sample, name)) is not None}
+    about: dict[str, object] = {
+        name: value for name in ("source", "label", "group") if (value := getattr(sample, name)) is not None
+    }
     if kind in (PAIRED, VAL):
         about = {"captions": sample.captions, **about}
     text = {PAIRED: sample.captions[:1], VAL: sample.captions}.get(kind)
     found = [("txt", "\n".join(text).encode())] if text else []
-    if kind not in (PAIRED, UNPAIRED, VAL):
+    if kind not in TRAINING:
+        assert sample.label is not None  # the split leaves out images without a label
         found.append(("cls", str(classes[sample.label]).encode()))
     return [*found, ("json", json.dumps(about, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace"))]
 
 
-def write_json(path: Path, content: dict) -> None:
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a JSON object so that it appears whole or not at all."""
     write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def write_benchmark_files(root: Path, kind: str, shards: int, classes: list[str], templates: list[str]) -> None:
-    """The text files that make `root` a data set of CLIP_benchmark's command (`wds/NAME`)."""
+def write_benchmark_files(root: Path, kind: str, shards: int, classes: Iterable[str], templates: Iterable[str]) -> None:
+    """The text files that make `root` a data set of CLIP_benchmark's command (`wds/NAME`).
+
+    Args:
+        root: folder of the evaluation set.
+        kind: `evaluation.names.RETRIEVAL` or `CLASSIFICATION`.
+        shards: number of tars in `root/test`.
+        classes: class names, in the order of the numbers in `.cls`.
+        templates: prompts with `{c}` for the class name.
+    """
     write_atomic(root / "classnames.txt", "".join(f"{name}\n" for name in classes))
-    write_atomic(root / "zeroshot_classification_templates.txt", "".join(f"{line}\n" for line in templates))
-    write_atomic(root / "dataset_type.txt", f"{kind}\n")
+    write_atomic(root / TEMPLATES, "".join(f"{line}\n" for line in templates))
+    write_atomic(root / "dataset_type.txt", f"{DATASET_TYPES[kind]}\n")
     write_atomic(root / TEST / "nshards.txt", f"{shards}\n")
+
+
+def val_templates(root: Path) -> tuple[str, ...]:
+    """The prompts that the val set of a training set carries; the default one where it carries none.
+
+    Raises:
+        DataError: the file is not UTF-8 text.
+    """
+    path = root / VAL / TEMPLATES
+    if not path.is_file():
+        return (DEFAULT_TEMPLATE,)
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text") from None

@@ -13,46 +13,52 @@ set with a recipe. Images without a caption become the unpaired set.
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
+from sclip_plugin.commands.flags.shards import (
+    VAL_RATIO,
+    SplitFlags,
+    add_shard_arguments,
+    add_split_arguments,
+    check_positive,
+    shard_flags,
+    split_flags,
+)
 from sclip_plugin.errors import UsageError
+from sclip_plugin.evaluation.names import CLASSIFICATION
 from sclip_plugin.shards import layout, report
-from sclip_plugin.shards.conversion.build import Target, build, write
-from sclip_plugin.shards.conversion.examine import examine, find_equal, skipped_captions
-from sclip_plugin.shards.conversion.preview import preview
-from sclip_plugin.shards.conversion.sources import open_sources, read
-from sclip_plugin.shards.conversion.split import HELD_OUT, Ratios, assign_keys, split
-from sclip_plugin.shards.conversion.workspace import workspace
+from sclip_plugin.shards.conversion.build import Target
+from sclip_plugin.shards.conversion.pipeline import Conversion, convert, try_out
+from sclip_plugin.shards.conversion.sources import SourceSelection
+from sclip_plugin.shards.conversion.split import HELD_OUT, Ratios
 from sclip_plugin.shards.images import Transform
 from sclip_plugin.shards.readers import FORMATS
 from sclip_plugin.shards.readers.base import split_name
 from sclip_plugin.shards.readers.columns import ROLES
 from sclip_plugin.shards.recipes import recipe as recipes
+from sclip_plugin.shards.recipes.recipe import Recipe
 
-VAL_RATIO, PAIRED_RATIO = 0.1, 1.0
-IGNORED_SPLIT = "the source's own split does not count: --val-ratio was given"
+# the arguments that decide the bytes, in the order in which the manifest records them
+RECORDED: Final[Sequence[str]] = (
+    *("seed", "val_ratio", "val_split", "paired_ratio", "recipe", "shards", "shard_size", "resize", "quality"),
+    *(f"{role}_column" for role in ROLES),
+    *("kind", "subset", "templates"),
+)
 
 
 class _ListRecipes(argparse.Action):
-    def __call__(self, parser, *_):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         print(recipes.listing())
         parser.exit()
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sclip convert`."""
-    add = parser.add_argument
-    add("source", nargs="+", metavar="SOURCE", help="file or folder; several become one set")
-    add("--out", required=True, metavar="DIR", help="folder for the shards")
-    add("--images", metavar="DIR", help="folder of the images (default: where the captions are)")
-    add("--unpaired-images", action="append", default=[], metavar="DIR", help="more images without text; repeatable")
-    add("--from", dest="form", choices=FORMATS, help="the source's format (default: recognised)")
-    add("--recipe", action="append", default=[], metavar="NAME", help="a published data set, one for each SOURCE")
-    add("--list", action=_ListRecipes, nargs=0, help="list the recipes and exit")
-    for role in ROLES:
-        known = "recognised" if ROLES[role] else "none"
-        add(f"--{role}-column", metavar="NAME", help=f"column of the {role} (default: {known})")
+    _add_source_arguments(parser)
     add_split_arguments(parser)
+    add = parser.add_argument
     add(
         "--val-split",
         metavar="NAMES",
@@ -60,11 +66,11 @@ def add_arguments(parser) -> None:
         f"{','.join(HELD_OUT)}); its other splits but train are left out",
     )
     add_shard_arguments(parser)
-    add("--resize", type=int, metavar="PIXELS", help="shrink images whose shorter side is longer")
-    add("--quality", type=int, metavar="Q", help="re-encode everything as JPEG of this quality")
-    add("--check", action="store_true", help="decode every image, not only its header")
-    add("--dry-run", action="store_true", help="write no shards: counts, and OUT-preview.png with a few samples")
-    add("--as", dest="kind", nargs=2, metavar=("classification", "NAME"), help="write OUT/NAME from labels instead")
+    add("--resize", type=int, metavar="PIXELS", help="shrink images whose shorter side is longer than this")
+    add("--quality", type=int, metavar="Q", help="re-encode every image as a JPEG of this quality")
+    add("--check", action="store_true", help="decode every image, and do not only read its header")
+    add("--dry-run", action="store_true", help="write no shards, but counts, and OUT-preview.png with a few samples")
+    add("--as", dest="kind", nargs=2, metavar=(CLASSIFICATION, "NAME"), help="write OUT/NAME from labels instead")
     add("--subset", choices=("all", *layout.TRAINING), help="which images --as classification takes (default: all)")
     add(
         "--templates",
@@ -74,124 +80,104 @@ def add_arguments(parser) -> None:
     )
 
 
-def add_split_arguments(parser, several: bool = False) -> None:
-    """The ratios (--paired-ratio may be several) and the seed."""
+def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    default = "val/ keeps its images" if several else f"the source's own split, else {VAL_RATIO}"
-    add(
-        "--val-ratio",
-        type=float,
-        metavar="R",
-        help=f"share of the captioned images held out, first (default: {default})",
-    )
-    ratios = {"nargs": "+", "default": [PAIRED_RATIO]} if several else {"default": PAIRED_RATIO}
-    add(
-        "--paired-ratio",
-        type=float,
-        metavar="R",
-        help="share of the rest that keeps its captions (default: 1)",
-        **ratios,
-    )
-    add("--seed", type=int, default=0, metavar="N", help="of the splits and of the order in the shards (default: 0)")
+    add("source", nargs="+", metavar="SOURCE", help="file or folder; several become one set")
+    add("--out", required=True, metavar="DIR", help="folder for the shards")
+    add("--images", metavar="DIR", help="folder of the images (default: where the captions are)")
+    add("--unpaired-images", action="append", default=[], metavar="DIR", help="more images without text; repeatable")
+    add("--from", dest="form", choices=FORMATS, help="the source's format (default: it is recognised)")
+    add("--recipe", action="append", default=[], metavar="NAME", help="a published data set, one for each SOURCE")
+    add("--list", action=_ListRecipes, nargs=0, help="list the recipes and exit")
+    for role in ROLES:
+        known = "recognised" if ROLES[role] else "none"
+        add(f"--{role}-column", metavar="NAME", help=f"column of the {role} (default: {known})")
 
 
-def add_shard_arguments(parser) -> None:
-    """How many shards, and who writes them."""
-    add = parser.add_argument
-    add("--shards", type=int, metavar="N", help="shards of paired/ and of unpaired/; best a multiple of GPUs × workers")
-    add(
-        "--shard-size",
-        type=int,
-        metavar="N",
-        help="samples per shard (default: 1000, but at least 4 shards if they fill)",
-    )
-    add("--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="threads; same bytes for any")
-    add("--overwrite", action="store_true", help="replace shards made with other options or input")
+def run(args: argparse.Namespace) -> None:
+    """Convert, and print what was written and what to do with it; or only show what would be written."""
+    conversion = _conversion(args)
+    root = conversion.target.root
+    if args.dry_run:
+        try_out(conversion, Path(f"{os.path.normpath(root)}-preview.png"))
+    else:
+        report.show(root, convert(conversion), conversion.target.name)
 
 
-def run(args) -> None:
-    """Read, inspect, split, write; prints what was written and what to do with it."""
+def _conversion(args: argparse.Namespace) -> Conversion:
+    """The arguments as values.
+
+    Raises:
+        UsageError: a number is out of its range, or flags do not go together.
+    """
     wanted = recipes.chosen(args.recipe)
-    target = _target(args, wanted)
-    transform = Transform(args.resize, args.quality)
-    with workspace(target.root) as (index, spool):
-        sources = open_sources(args, wanted, captions=target.name is None, spool=spool)
-        tally = read(sources, index)
-        examine(index, transform, args.check, args.workers, tally)
-        equal = find_equal(index, args.workers, tally)
-        assign_keys(index)
-        if args.val_ratio is not None and index.one("SELECT 1 FROM samples WHERE split IS NOT NULL"):
-            tally.notes[IGNORED_SPLIT] += 1
-        split(index, _ratios(args, wanted), tally.skipped_images)
-        plan = build(target, index, transform, tally)
-        skipped_captions(index, tally)
-        if args.dry_run:
-            preview(plan, tally, equal, f"{os.path.normpath(target.root)}-preview.png")
-            return
-        described = [source.reader.describe() for source in sources]
-        manifest = write(
-            plan, target, tally, {"source": described, "equal_images": equal}, args.overwrite, args.workers
-        )
-    report.show(target.root, manifest, target.name)
-
-
-def _ratios(args, wanted: list[recipes.Recipe]) -> Ratios:
-    held = tuple({name for recipe in wanted for name in recipe.held_out}) or HELD_OUT
-    if args.val_split:
-        held = tuple(split_name(name) for name in args.val_split.split(",") if split_name(name))
-    if args.val_ratio is not None:
-        return Ratios(args.val_ratio, args.paired_ratio, args.seed, None)
-    return Ratios(VAL_RATIO, args.paired_ratio, args.seed, held)
-
-
-def check_numbers(args) -> None:
-    """Refuse numbers out of range. Raises UsageError."""
-    if args.val_ratio is not None and not 0 <= args.val_ratio < 1:
-        raise UsageError(f"--val-ratio must be at least 0 and below 1, got {args.val_ratio}")
-    for flag in ("shards", "shard_size", "resize", "workers"):
-        if getattr(args, flag, None) is not None and getattr(args, flag) < 1:
-            raise UsageError(f"--{flag.replace('_', '-')} must be at least 1, got {getattr(args, flag)}")
-    if args.shards and args.shard_size:
-        raise UsageError("--shards and --shard-size exclude each other")
-
-
-def check_paired_ratio(ratio: float) -> None:
-    """Raises UsageError."""
-    if not 0 < ratio <= 1:
-        raise UsageError(f"--paired-ratio must be above 0 and at most 1, got {ratio}")
-
-
-def _target(args, wanted: list[recipes.Recipe]) -> Target:
-    """Where to, as what, under which options. Raises UsageError."""
-    check_numbers(args)
-    check_paired_ratio(args.paired_ratio)
-    if args.quality is not None and not 1 <= args.quality <= 100:
-        raise UsageError(f"--quality must be from 1 to 100, got {args.quality}")
-    if args.val_split and args.val_ratio is not None:
-        raise UsageError("--val-split and --val-ratio exclude each other: the source's own split, or one by ratio")
+    split, shards = split_flags(args), shard_flags(args)
+    transform = _transform(args)
     name = _classification_name(args, wanted)
     recipe = wanted[0] if wanted else None
-    templates = args.templates or (list(recipe.templates) if recipe else []) or [layout.DEFAULT_TEMPLATE]
-    return Target(
+    target = Target(
         root=Path(args.out) / name if name else Path(args.out),
+        what=", ".join(args.source),
         name=name,
         subset=args.subset or (recipe.subset if recipe and name else "all"),
-        templates=templates,
-        shards=args.shards,
-        shard_size=args.shard_size,
-        seed=args.seed,
+        templates=tuple(args.templates or (recipe and recipe.templates) or (layout.DEFAULT_TEMPLATE,)),
+        shards=shards.shards,
+        shard_size=shards.shard_size,
         options={key: getattr(args, key) for key in RECORDED},
-        what=", ".join(args.source),
+    )
+    return Conversion(
+        _selection(args, wanted),
+        target,
+        _ratios(args.val_split, split, wanted),
+        transform,
+        args.check,
+        shards.workers,
+        shards.overwrite,
     )
 
 
-# what decides the bytes, as the manifest records it
-RECORDED = ("seed", "val_ratio", "val_split", "paired_ratio", "recipe", "shards", "shard_size", "resize", "quality")
-RECORDED += (*(f"{role}_column" for role in ROLES), "kind", "subset", "templates")
+def _transform(args: argparse.Namespace) -> Transform:
+    check_positive("--resize", args.resize)
+    if args.quality is not None and not 1 <= args.quality <= 100:
+        raise UsageError(f"--quality must be from 1 to 100, got {args.quality}")
+    return Transform(args.resize, args.quality)
 
 
-def _classification_name(args, wanted: list[recipes.Recipe]) -> str | None:
-    sets = [recipe.name for recipe in wanted if recipe.kind == recipes.CLASSIFICATION]
+def _selection(args: argparse.Namespace, wanted: list[Recipe]) -> SourceSelection:
+    return SourceSelection(
+        paths=tuple(args.source),
+        recipes=tuple(wanted),
+        images=args.images,
+        columns={role: name for role in ROLES if (name := getattr(args, f"{role}_column"))},
+        form=args.form,
+        unpaired_images=tuple(args.unpaired_images),
+    )
+
+
+def _ratios(val_split: str | None, flags: SplitFlags, wanted: list[Recipe]) -> Ratios:
+    """How the samples are split: by a ratio that the user gives, else as the source, or its recipe, says.
+
+    Raises:
+        UsageError: the user wants both a ratio and a split of the source.
+    """
+    (paired,) = flags.paired_ratios
+    if flags.val_ratio is not None:
+        if val_split:
+            raise UsageError("--val-split and --val-ratio exclude each other: the source's own split, or one by ratio")
+        return Ratios(flags.val_ratio, paired, flags.seed, held_out=None)
+    held_out = tuple({name for recipe in wanted for name in recipe.held_out}) or HELD_OUT
+    if val_split:
+        held_out = tuple(name for text in val_split.split(",") if (name := split_name(text)))
+    return Ratios(VAL_RATIO, paired, flags.seed, held_out)
+
+
+def _classification_name(args: argparse.Namespace, wanted: list[Recipe]) -> str | None:
+    """The name of the classification set that is to be made, None where a training set is.
+
+    Raises:
+        UsageError: the name is not one of a folder, or flags do not go together.
+    """
+    sets = [recipe.name for recipe in wanted if recipe.kind == CLASSIFICATION]
     if args.kind is None and not sets:
         for flag in ("subset", "templates"):
             if getattr(args, flag):
@@ -199,7 +185,7 @@ def _classification_name(args, wanted: list[recipes.Recipe]) -> str | None:
         return None
     if args.kind is None and len(wanted) > 1:
         raise UsageError(f"--recipe {sets[0]} makes a classification set of its own; convert it alone")
-    if args.kind and args.kind[0] != "classification":
+    if args.kind and args.kind[0] != CLASSIFICATION:
         raise UsageError(f"--as: the only kind is classification, got {args.kind[0]!r}")
     name = args.kind[1] if args.kind else sets[0]
     if name in layout.TRAINING or name.startswith(".") or os.path.basename(name) != name:

@@ -1,80 +1,94 @@
-"""From a split index to shards on disk: the plan of a training set or of a classification set, and its manifest."""
+"""From a split index to a set on disk: its shard plan, the writing of its shards, and the counts of its manifest."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sclip_plugin.errors import DataError
+from sclip_plugin.evaluation.names import CLASSIFICATION, RETRIEVAL
 from sclip_plugin.shards import layout, report
 from sclip_plugin.shards.conversion.index import SampleIndex
-from sclip_plugin.shards.conversion.split import WITH_IMAGE, cut, place, shard_count, take_labelled
-from sclip_plugin.shards.conversion.writer import Job, Plan, finish, prepare, write_all
+from sclip_plugin.shards.conversion.plan import ShardPlan, jobs_of
+from sclip_plugin.shards.conversion.split import take_labelled
+from sclip_plugin.shards.conversion.writer import finish, prepare, write_all
 from sclip_plugin.shards.images import Transform
+from sclip_plugin.shards.manifest import Counts, Manifest, Origin, ShardStatistics
 from sclip_plugin.shards.sample import Tally
 
 HIDDEN, NO_SET = "hidden by --paired-ratio", "not part of a classification set"
+WITH_IMAGE = "its image was skipped"
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be made.
+    """The set that is to be made.
 
-    root: folder of the training set or of the classification set. name: of the classification set, None for training
-    shards. subset: the part that a classification set takes. shards, shard_size: as the user wants them. options: what
-    decides the bytes, for the manifest. what: the sources in words, for messages.
+    Attributes:
+        root: its folder.
+        what: its sources in words, for messages.
+        name: name of the classification set; None for a training set (paired, unpaired and val).
+        subset: the part whose images a classification set takes, or "all".
+        templates: prompts with `{c}` for the class name, as CLIP_benchmark's files have them.
+        shards: how many shards paired and unpaired have each; None: as `shard_size` says.
+        shard_size: samples in a shard; None: 1000, but at least 4 shards where these fill (`plan.shard_count`).
+        options: what decides the bytes, as the manifest records it.
     """
 
     root: Path
-    name: str | None
-    subset: str
-    templates: list[str]
-    shards: int | None
-    shard_size: int | None
-    seed: int
-    options: dict
     what: str
+    name: str | None = None
+    subset: str = "all"
+    templates: tuple[str, ...] = (layout.DEFAULT_TEMPLATE,)
+    shards: int | None = None
+    shard_size: int | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
-def build(target: Target, index: SampleIndex, transform: Transform, tally: Tally) -> Plan:
-    """Place the samples of a split index in shards.
+def build(target: Target, index: SampleIndex, transform: Transform, seed: int, tally: Tally) -> ShardPlan:
+    """Place the samples of a split index in shards; counts in `tally` the captions that no shard will have.
 
     Raises:
-        DataError: nothing is left to write, or no caption belongs to an image; says what was read and skipped.
+        DataError: nothing is left to write, or no caption belongs to an image; the message says what was read and why
+            it was skipped.
     """
     classes = take_labelled(index, target.subset, tally.skipped_images) if target.name else []
-    parts = place(index, target.seed)
+    parts = index.place(seed)
     if target.name and not parts:
         raise DataError(f"{target.what}: no image with a label; {report.reasons(tally)}")
     if not target.name:
-        _check_training(target, index, parts, tally)
-        named = "SELECT DISTINCT label FROM samples WHERE part = ? AND label IS NOT NULL ORDER BY label"
-        classes = [label for (label,) in index.db.execute(named, (layout.VAL,))]
-    jobs = [job for kind in (*layout.TRAINING, layout.CLASSES) for job in _jobs(target, kind, parts.get(kind, 0))]
-    return Plan(target.root, jobs, index, transform, target.options, classes)
+        _check_training(target, parts, tally)
+        tally.skipped_captions[HIDDEN] += index.hide_captions(layout.UNPAIRED)
+        classes = index.labels(layout.VAL)
+    tally.skipped_captions[WITH_IMAGE] += index.captions_without_part()
+    jobs = []
+    for kind in (*layout.TRAINING, layout.CLASSES):
+        shards = None if kind == layout.VAL else target.shards
+        jobs += jobs_of(kind, parts.get(kind, 0), shards, target.shard_size)
+    return ShardPlan(target.root, jobs, index, transform, target.options, classes)
 
 
-def _check_training(target: Target, index: SampleIndex, parts: dict[str, int], tally: Tally) -> None:
+def _check_training(target: Target, parts: Mapping[str, int], tally: Tally) -> None:
     if not parts:
         raise DataError(f"{target.what}: no usable image; {report.reasons(tally)}")
     if not parts.get(layout.PAIRED) and tally.captions:
         raise DataError(f"{target.what}: no caption belongs to a usable image; {report.reasons(tally)}")
-    unpaired = "SELECT id FROM samples WHERE part = 'unpaired' AND captioned"
-    tally.skipped_captions[HIDDEN] += index.one(f"SELECT COUNT(*) FROM captions WHERE sample IN ({unpaired})")
-    index.db.execute(f"DELETE FROM captions WHERE sample IN ({unpaired})")
 
 
-def _jobs(target: Target, kind: str, samples: int) -> list[Job]:
-    shards = None if kind == layout.VAL else target.shards
-    folder = layout.shard_folder(kind)
-    runs = cut(samples, shard_count(samples, shards, target.shard_size))
-    return [
-        Job(f"{folder}/{layout.shard_name(kind, number)}", kind, first, stop)
-        for number, (first, stop) in enumerate(runs)
-    ]
+def write(plan: ShardPlan, target: Target, tally: Tally, about: Origin, overwrite: bool, workers: int) -> Manifest:
+    """Write what is not there yet.
 
+    Args:
+        plan: the shard plan of the target.
+        target: the set.
+        tally: what was read and left out before the plan.
+        about: where the set comes from, for the manifest.
+        overwrite: whether shards that another plan wrote there are replaced.
+        workers: threads that read, encode and hash images.
 
-def write(plan: Plan, target: Target, tally: Tally, about: dict, overwrite: bool, workers: int) -> dict:
-    """Write what is not there yet; returns the manifest, which comes last. about: more of what it records."""
+    Returns:
+        The manifest, which is written last.
+    """
     folders = [layout.TEST] if target.name else [layout.shard_folder(kind) for kind in layout.TRAINING]
     manifest = prepare(plan, folders, overwrite)
     if manifest is None:
@@ -84,17 +98,19 @@ def write(plan: Plan, target: Target, tally: Tally, about: dict, overwrite: bool
     return manifest
 
 
-def _write_benchmark_files(plan: Plan, target: Target) -> None:
-    held = sum(job.kind in (layout.VAL, layout.CLASSES) for job in plan.jobs)
+def _write_benchmark_files(plan: ShardPlan, target: Target) -> None:
+    shards = plan.shards(layout.VAL) + plan.shards(layout.CLASSES)  # of one of them
     if target.name:
-        layout.write_benchmark_files(plan.root, layout.CLASSIFICATION, held, plan.classes, target.templates)
-    elif held:
-        layout.write_benchmark_files(plan.root / layout.VAL, layout.RETRIEVAL, held, plan.classes, target.templates)
+        layout.write_benchmark_files(plan.root, CLASSIFICATION, shards, plan.classes, target.templates)
+    elif shards:
+        layout.write_benchmark_files(plan.root / layout.VAL, RETRIEVAL, shards, plan.classes, target.templates)
 
 
-def _counts(plan: Plan, shards: dict[str, dict], tally: Tally) -> dict:
-    """The manifest's counts: read = the sum of written + the sum of skipped, for images and for captions."""
-    images, captions, recoded = Counter(), Counter(), Counter()
+def _counts(plan: ShardPlan, shards: Mapping[str, ShardStatistics], tally: Tally) -> Counts:
+    """The counts of the manifest, from the statistics of the shards."""
+    images: Counter[str] = Counter()
+    captions: Counter[str] = Counter()
+    recoded: Counter[str] = Counter()
     skipped_images, skipped_captions = tally.skipped_images.copy(), tally.skipped_captions.copy()
     for job in plan.jobs:
         done = shards[job.name]
@@ -106,34 +122,34 @@ def _counts(plan: Plan, shards: dict[str, dict], tally: Tally) -> dict:
     return _table(tally, (images, skipped_images), (captions, skipped_captions), recoded)
 
 
-def planned(plan: Plan, tally: Tally) -> dict:
-    """The counts that the manifest will have, if every image that is to be re-encoded decodes."""
-    db = plan.index.db
-    images = Counter(
-        {kind: max(job.stop for job in plan.jobs if job.kind == kind) for kind in {j.kind for j in plan.jobs}}
+def planned(plan: ShardPlan, tally: Tally) -> Counts:
+    """The counts that the manifest will have if every image that is to be re-encoded decodes."""
+    captions = Counter(plan.index.captions_by_part())
+    return _table(
+        tally,
+        (Counter(plan.sizes), tally.skipped_images),
+        (captions, tally.skipped_captions),
+        Counter(plan.index.recoded()),
     )
-    images = Counter({kind: images[kind] for kind in (*layout.TRAINING, layout.CLASSES) if kind in images})
-    held = (
-        "SELECT part, COUNT(*) FROM captions JOIN samples ON samples.id = sample WHERE part IS NOT NULL GROUP BY part"
-    )
-    recoded = "SELECT recode, COUNT(*) FROM samples WHERE part IS NOT NULL AND recode != '' GROUP BY recode"
-    captions = Counter(dict(db.execute(held).fetchall()))
-    recoded = Counter(dict(db.execute(recoded).fetchall()))
-    return _table(tally, (images, tally.skipped_images), (captions, tally.skipped_captions), recoded)
 
 
-def _table(tally: Tally, images: tuple[Counter, Counter], captions: tuple[Counter, Counter], recoded: Counter) -> dict:
-    """images, captions: written and skipped."""
+def _table(
+    tally: Tally,
+    images: tuple[Counter[str], Counter[str]],
+    captions: tuple[Counter[str], Counter[str]],
+    recoded: Counter[str],
+) -> Counts:
+    """The counts as the manifest has them; `images` and `captions` are what was written and what was skipped."""
     if layout.CLASSES in images[0]:
         captions = (Counter(), Counter({NO_SET: tally.captions}))
     return {
-        "images": {"read": tally.images, "written": dict(images[0]), "skipped": tidy(images[1])},
-        "captions": {"read": tally.captions, "written": dict(+captions[0]), "skipped": tidy(captions[1])},
-        "recoded": tidy(recoded),
-        "notes": tidy(tally.notes),
+        "images": {"read": tally.images, "written": dict(images[0]), "skipped": _tidy(images[1])},
+        "captions": {"read": tally.captions, "written": dict(+captions[0]), "skipped": _tidy(captions[1])},
+        "recoded": _tidy(recoded),
+        "notes": _tidy(tally.notes),
     }
 
 
-def tidy(counts: Counter) -> dict[str, int]:
-    """Sorted, without zeros."""
+def _tidy(counts: Counter[str]) -> dict[str, int]:
+    """The counts that are not zero, sorted by reason."""
     return dict(sorted((reason, count) for reason, count in counts.items() if count))

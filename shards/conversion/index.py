@@ -1,16 +1,20 @@
-"""What a conversion knows of its samples, in an SQLite file: memory does not grow with their number.
+"""What a conversion knows of its samples, in an SQLite file, so that memory does not grow with their number.
 
-The readers fill it, inspection adds a verdict on each image, the plan (`plan.py`) adds keys and places, and the writer
-reads the samples of a shard in order. It is a scratch file, made anew by each run and removed at its end.
+Sources fill the index, inspection adds a verdict on each image, the split gives parts, keys and places, and the writer
+reads the samples of a shard in order. This module is the only one that speaks SQL (with `schema`, which declares the
+tables): each query is a named method. The file is scratch: each run makes it anew and removes it at its end.
 """
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Final
 
 from sclip_plugin.errors import DataError
+from sclip_plugin.shards.conversion import schema
+from sclip_plugin.shards.conversion.schema import pack, unpack
 from sclip_plugin.shards.images import Verdict
 from sclip_plugin.shards.keys import plain_key, stem
 from sclip_plugin.shards.locator import Locator, open_image
@@ -19,22 +23,16 @@ from sclip_plugin.shards.sample import Sample, Tally
 
 GIVEN_TWICE = "given twice"
 SEVERAL_LABELS = "image with several labels: none used"
-CHUNK = 256  # samples read, or inspected, at a time
+CHUNK: Final = 256  # samples read, or inspected, at a time
 
-# file names may hold bytes that are no UTF-8, so whatever derives from them is stored as bytes
-_SCHEMA = """
-CREATE TABLE samples (
-    id INTEGER PRIMARY KEY, source BLOB NOT NULL UNIQUE, origin INTEGER NOT NULL, stem BLOB NOT NULL,
-    wanted TEXT NOT NULL, form TEXT NOT NULL, path BLOB NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
-    label TEXT, grouping TEXT, split TEXT, unit BLOB NOT NULL, captioned INTEGER NOT NULL DEFAULT 0,
-    size INTEGER, suffix TEXT, recode TEXT, fault TEXT, fingerprint BLOB, content BLOB,
-    key TEXT, part TEXT, UNIQUE (path, offset));
-CREATE TABLE captions (
-    id INTEGER PRIMARY KEY, sample INTEGER NOT NULL, text TEXT NOT NULL, UNIQUE (sample, text));
-CREATE TABLE places (
-    part TEXT, position INTEGER, sample INTEGER NOT NULL, PRIMARY KEY (part, position)) WITHOUT ROWID;
-"""
+#: ids with the places of their images, as the work on images takes them
+Located = list[tuple[int, Locator]]
 
+_COLUMNS = (
+    *("source", "origin", "stem", "wanted", "form", "path", "offset", "length"),
+    *("label", "grouping", "split", "unit", "key", "suffix", "recode", "fault", "size"),
+)
+_INSERT = f"INSERT INTO samples ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 _RANGE = "places.part = ? AND position >= ? AND position < ?"
 _PLACED = f"""
 SELECT samples.id, source, form, path, offset, length, label, grouping, key, suffix, recode, size, fingerprint
@@ -42,43 +40,45 @@ FROM places JOIN samples ON samples.id = places.sample WHERE {_RANGE} ORDER BY p
 _TEXTS = f"""
 SELECT places.sample, text
 FROM places JOIN captions ON captions.sample = places.sample WHERE {_RANGE} ORDER BY position, captions.id"""
-
-
-def pack(text: str) -> bytes:
-    """A name that may come from the file system, as the index stores it."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def unpack(data: bytes) -> str:
-    """Inverse of `pack`."""
-    return data.decode("utf-8", "surrogatepass")
+_EQUAL = "SELECT content, COUNT(*) AS n FROM samples WHERE content IS NOT NULL GROUP BY content HAVING n > 1"
 
 
 class SampleIndex:
-    """Samples on disk. `placed` and `one` may be called from any thread, the other methods from one."""
+    """The samples of a conversion, on disk. `placed` may be called from any thread, the other methods from one."""
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        self.lock = threading.RLock()
-        self.db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self.db.execute("PRAGMA journal_mode = OFF")  # a scratch file: nothing to recover
-        self.db.execute("PRAGMA synchronous = OFF")
-        self.db.execute("PRAGMA cache_size = -65536")
-        self.db.executescript(_SCHEMA)
-        self.db.execute("BEGIN")
+        self._lock = threading.RLock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = OFF")  # a scratch file: there is nothing to recover
+        self._db.execute("PRAGMA synchronous = OFF")
+        self._db.execute("PRAGMA cache_size = -65536")
+        schema.create(self._db)
+        self._db.execute("BEGIN")
 
     def close(self) -> None:
-        """Forget the file; whoever made its folder removes it."""
-        self.db.close()
+        """Close the file. Whoever made its folder removes it."""
+        self._db.close()
+
+    def _number(self, query: str, *parameters: object) -> int:
+        """The one number that a query gives, 0 where it gives none."""
+        row = self._db.execute(query, parameters).fetchone()
+        return row[0] or 0 if row else 0
+
+    def _counts(self, query: str) -> dict[str, int]:
+        """The rows (name, number) of a query."""
+        return dict(self._db.execute(query).fetchall())
+
+    # Filling it from the sources
 
     def add(self, sample: Sample, tally: Tally, origin: int = 0) -> None:
-        """Store a sample, or join it with the one of the same source name; counts it and its captions in `tally`.
+        """Store a sample, or join it with the one of the same source name. Counts it and its captions in `tally`.
 
         Raises:
-            DataError: another image of the same name; the image is in another group here than above.
+            DataError: there is another image of the same name, or the image was in another group before.
         """
-        found = self.db.execute(
+        found = self._db.execute(
             "SELECT id, grouping, label, path, offset FROM samples WHERE source = ?", (pack(sample.source),)
         ).fetchone()
         if found is not None and sample.bare:
@@ -91,23 +91,23 @@ class SampleIndex:
                 self._caption(number, clean_caption(caption), tally)
 
     def _insert(self, sample: Sample, tally: Tally, origin: int) -> int | None:
+        """The id of a new sample, None where its image is there under another name."""
         tally.images += 1
         place, base = sample.image.locator, stem(sample.source)
         unit = f"group {sample.group}" if sample.group else f"image {sample.source}"
-        row = (pack(sample.source), origin, pack(base), plain_key(base).casefold(), place.form, pack(place.path))
-        row += (place.offset, place.length, _text(sample.label), _text(sample.group), sample.split, pack(unit))
-        columns = "source, origin, stem, wanted, form, path, offset, length, label, grouping, split, unit"
-        if sample.suffix:  # from shards: known to be good
-            row += (sample.key, sample.suffix, "", "", sample.image.size)
-            columns += ", key, suffix, recode, fault, size"
-        marks = ", ".join("?" * len(row))
+        # a sample with a suffix comes from shards: its image is known to be good and to need no re-encoding
+        known = (sample.key, sample.suffix, "", "", sample.image.size) if sample.suffix else (None,) * 5
+        names = (pack(sample.source), origin, pack(base), plain_key(base).casefold())
+        image = (place.form, pack(place.path), place.offset, place.length)
+        said = (_text(sample.label), _text(sample.group), sample.split, pack(unit))
         try:
-            return self.db.execute(f"INSERT INTO samples ({columns}) VALUES ({marks})", row).lastrowid
+            return self._db.execute(_INSERT, (*names, *image, *said, *known)).lastrowid
         except sqlite3.IntegrityError:  # the same file under another name
             tally.skipped_images[GIVEN_TWICE] += 1
             return None
 
-    def _join(self, sample: Sample, tally: Tally, found: tuple) -> int:
+    def _join(self, sample: Sample, tally: Tally, found: tuple[int, str | None, str | None, bytes, int]) -> int:
+        """The id of the sample that is there, which this one describes too."""
         number, group, label, path, offset = found
         place = sample.image.locator
         if (pack(place.path), place.offset) != (path, offset):
@@ -117,72 +117,262 @@ class SampleIndex:
         if _text(sample.group) != group:
             raise DataError(f"{sample.where}: {sample.source} is in group {sample.group!r} here and in {group!r} above")
         if label is not None and _text(sample.label) != label:
-            self.db.execute("UPDATE samples SET label = NULL WHERE id = ?", (number,))
+            self._db.execute("UPDATE samples SET label = NULL WHERE id = ?", (number,))
             tally.notes[SEVERAL_LABELS] += 1
         return number
 
     def _caption(self, number: int, text: str, tally: Tally) -> None:
         if not text:
             tally.skip_captions("empty caption")
-        elif not self.db.execute(
+        elif not self._db.execute(
             "INSERT OR IGNORE INTO captions (sample, text) VALUES (?, ?)", (number, text)
         ).rowcount:
             tally.skip_captions("duplicate caption")
         else:
             tally.captions += 1
-            self.db.execute("UPDATE samples SET captioned = 1 WHERE id = ? AND captioned = 0", (number,))
+            self._db.execute("UPDATE samples SET captioned = 1 WHERE id = ? AND captioned = 0", (number,))
 
-    def one(self, query: str, *parameters):
-        """First value of the first row, None without rows."""
-        with self.lock:
-            row = self.db.execute(query, parameters).fetchone()
-        return None if row is None else row[0]
+    def has_splits(self) -> bool:
+        """Whether any source says which split a sample is in."""
+        return bool(self._number("SELECT EXISTS (SELECT 1 FROM samples WHERE split IS NOT NULL)"))
 
-    def uninspected(self) -> Iterator[list[tuple[int, Locator]]]:
-        """Chunks of (id, locator) of the samples without a verdict."""
-        yield from self._located("samples WHERE fault IS NULL")
+    # Inspection of the images
 
-    def unprinted(self) -> Iterator[list[tuple[int, Locator]]]:
-        """Chunks of (id, locator) of the samples without a fingerprint."""
-        yield from self._located("samples WHERE fingerprint IS NULL")
+    def uninspected_count(self) -> int:
+        """How many samples have no verdict."""
+        return self._number("SELECT COUNT(*) FROM samples WHERE fault IS NULL")
 
-    def candidates(self) -> Iterator[list[tuple[int, Locator]]]:
-        """Chunks of (id, locator) of the usable images that share size and fingerprint with another."""
-        self.db.execute(
-            "CREATE TABLE alike AS SELECT size, fingerprint FROM samples WHERE fault = '' AND fingerprint IS NOT NULL "
-            "GROUP BY size, fingerprint HAVING COUNT(*) > 1"
-        )
-        self.db.execute("CREATE TABLE twins (twin INTEGER PRIMARY KEY)")
-        self.db.execute(
-            "INSERT INTO twins SELECT id FROM samples JOIN alike USING (size, fingerprint) WHERE fault = ''"
-        )
-        yield from self._located("twins JOIN samples ON id = twin WHERE twin > 0")
-
-    def _located(self, rows: str) -> Iterator[list[tuple[int, Locator]]]:
-        last = 0
-        query = f"SELECT id, form, path, offset, length FROM {rows} AND id > ? ORDER BY id LIMIT {CHUNK}"
-        while found := self.db.execute(query, (last,)).fetchall():
-            yield [(number, Locator(form, unpack(path), at, length)) for number, form, path, at, length in found]
-            last = found[-1][0]
+    def uninspected(self) -> Iterator[Located]:
+        """Chunks of the samples without a verdict."""
+        return self._located("samples WHERE fault IS NULL", "id")
 
     def judge(self, verdicts: list[tuple[int, Verdict]]) -> None:
-        """Store what inspection found."""
-        self.db.executemany(
+        """Store what inspection found of the images of these ids."""
+        self._db.executemany(
             "UPDATE samples SET size = ?, suffix = ?, recode = ?, fault = ?, fingerprint = ? WHERE id = ?",
             [(one.size, one.suffix, one.recode, one.fault, one.fingerprint, number) for number, one in verdicts],
         )
 
+    def faults(self) -> dict[str, int]:
+        """How many images cannot be used, by reason."""
+        return self._counts("SELECT fault, COUNT(*) FROM samples WHERE fault != '' GROUP BY fault")
+
+    def unprinted_count(self) -> int:
+        """How many samples have no fingerprint."""
+        return self._number("SELECT COUNT(*) FROM samples WHERE fingerprint IS NULL")
+
+    def unprinted(self) -> Iterator[Located]:
+        """Chunks of the samples without a fingerprint."""
+        return self._located("samples WHERE fingerprint IS NULL", "id")
+
+    def keep_fingerprints(self, prints: list[tuple[int, bytes]]) -> None:
+        """Store the fingerprints of the images of these ids."""
+        self._db.executemany(
+            "UPDATE samples SET fingerprint = ? WHERE id = ?", [(one, number) for number, one in prints]
+        )
+
+    def _located(self, rows: str, number: str) -> Iterator[Located]:
+        """Chunks of samples in the order of their ids, which stand in the column `number` of these rows."""
+        query = f"SELECT id, form, path, offset, length FROM {rows} AND {number} > ? ORDER BY {number} LIMIT {CHUNK}"
+        last = 0
+        while found := self._db.execute(query, (last,)).fetchall():
+            yield [(number, Locator(form, unpack(path), at, length)) for number, form, path, at, length in found]
+            last = found[-1][0]
+
+    # Images with the same bytes
+
+    def mark_maybe_equal(self) -> None:
+        """Mark the usable images that share size and fingerprint with another: only their bytes need be compared."""
+        self._db.execute(
+            "INSERT INTO maybe_equal SELECT id FROM samples WHERE fault = '' AND (size, fingerprint) IN "
+            "(SELECT size, fingerprint FROM samples WHERE fault = '' AND fingerprint IS NOT NULL "
+            "GROUP BY size, fingerprint HAVING COUNT(*) > 1)"
+        )
+
+    def maybe_equal(self) -> Iterator[Located]:
+        """Chunks of the samples that `mark_maybe_equal` marked."""
+        return self._located("maybe_equal JOIN samples ON id = sample WHERE TRUE", "sample")
+
+    def keep_contents(self, hashes: list[tuple[int, bytes]]) -> None:
+        """Store the hashes of the images of these ids."""
+        self._db.executemany("UPDATE samples SET content = ? WHERE id = ?", [(one, number) for number, one in hashes])
+
+    def copies(self) -> int:
+        """How many images have the same bytes as another, not counting the first of each."""
+        return self._number(f"SELECT SUM(n - 1) FROM ({_EQUAL})")
+
+    def equal_names(self, groups: int, names: int) -> list[list[str]]:
+        """Source names of images with the same bytes: so many groups, and of each so many names."""
+        found = self._db.execute(f"{_EQUAL} ORDER BY content LIMIT ?", (groups,)).fetchall()
+        query = "SELECT source FROM samples WHERE content = ? ORDER BY source LIMIT ?"
+        return [
+            [source.decode("utf-8", "replace") for (source,) in self._db.execute(query, (content, names))]
+            for content, _ in found
+        ]
+
+    # Keys
+
+    def same_stem(self) -> tuple[str, str] | None:
+        """The paths of two usable images whose source names differ in nothing but the suffix, None without such."""
+        found = self._db.execute(
+            "SELECT MIN(path), MAX(path) FROM samples WHERE fault = '' "
+            "GROUP BY stem HAVING COUNT(*) > 1 ORDER BY 1 LIMIT 1"
+        ).fetchone()
+        return (unpack(found[0]), unpack(found[1])) if found else None
+
+    def make_keys(self) -> None:
+        """Give each usable sample that has no key one that no other sample has, also without case."""
+        self._db.execute(
+            "INSERT INTO wanted_keys SELECT wanted, COUNT(*) FROM samples WHERE fault = '' GROUP BY wanted"
+        )
+        alike = "SELECT samples FROM wanted_keys WHERE wanted_keys.wanted = samples.wanted"
+        self._db.execute(f"UPDATE samples SET key = make_key(source, ({alike})) WHERE fault = '' AND key IS NULL")
+
+    # The split
+
+    def mark_usable(self) -> None:
+        """Let every sample without a fault take part in the split."""
+        self._db.execute("UPDATE samples SET usable = 1 WHERE fault = ''")
+
+    def forget_splits(self) -> None:
+        """Let the sources' own splits not count."""
+        self._db.execute("UPDATE samples SET split = NULL")
+
+    def hold_out(self, splits: tuple[str, ...]) -> None:
+        """Hold out the samples that are in one of these splits of their source."""
+        self._db.execute(f"UPDATE samples SET held = 1 WHERE usable AND split IN ({_marks(splits)})", splits)
+
+    def leave_out_other_splits(self) -> dict[str, int]:
+        """Leave out the samples in a split that is neither held out nor trained on; says how many, by split."""
+        other = "usable AND NOT held AND split IS NOT NULL AND split != 'train'"
+        counts = self._counts(f"SELECT split, COUNT(*) FROM samples WHERE {other} GROUP BY split")
+        self._leave_out(other)
+        return counts
+
+    def leave_out_bare_held(self) -> int:
+        """Leave out the samples without captions that are held out; says how many."""
+        return self._leave_out("usable AND held AND NOT captioned")
+
+    def make_units(self, seed: int, held_part: str) -> None:
+        """Gather the captioned samples in units and give those that are held out to `held_part`."""
+        self._db.execute(
+            "INSERT INTO units SELECT unit, seeded(?, 'split', unit), COUNT(*), "
+            "MIN(origin NOT IN (SELECT origin FROM samples WHERE held)), CASE WHEN MAX(held) THEN ? END "
+            "FROM samples WHERE usable AND captioned GROUP BY unit",
+            (seed, held_part),
+        )
+
+    def undecided(self, free: bool = False) -> int:
+        """How many samples are in units without a part; `free`: of sources that hold out nothing themselves."""
+        return self._number(f"SELECT SUM(members) FROM units WHERE {_undecided(free)}")
+
+    def give_units(self, part: str, wanted: int, free: bool = False) -> None:
+        """Give `part` the first units without a part, in the seeded order, that hold `wanted` samples together."""
+        running = (
+            f"SELECT unit, SUM(members) OVER (ORDER BY place) - members AS before FROM units WHERE {_undecided(free)}"
+        )
+        self._db.execute(
+            f"UPDATE units SET part = ? WHERE unit IN (SELECT unit FROM ({running}) WHERE before < ?)", (part, wanted)
+        )
+
+    def give_other_units(self, part: str) -> None:
+        """Give `part` all units that have none."""
+        self._db.execute("UPDATE units SET part = ? WHERE part IS NULL", (part,))
+
+    def follow_units(self) -> None:
+        """Put each usable sample into the part of its unit."""
+        self._db.execute(
+            "UPDATE samples SET part = (SELECT part FROM units WHERE units.unit = samples.unit) WHERE usable"
+        )
+
+    def leave_out_bare_of(self, parts: tuple[str, ...]) -> int:
+        """Leave out the samples without captions whose group is in one of these parts; says how many."""
+        return self._leave_out(f"usable AND NOT captioned AND part IN ({_marks(parts)})", *parts)
+
+    def give_bare(self, part: str) -> None:
+        """Put the usable samples without captions into `part`."""
+        self._db.execute("UPDATE samples SET part = ? WHERE usable AND NOT captioned", (part,))
+
+    def leave_out_copies(self, part: str, others: tuple[str, ...]) -> int:
+        """Leave out the samples of `part` whose bytes stand in one of the other parts too; says how many."""
+        contents = f"SELECT content FROM samples WHERE part IN ({_marks(others)})"
+        return self._leave_out(f"part = ? AND content IN ({contents})", part, *others)
+
+    def leave_out_other_parts(self, part: str) -> int:
+        """Leave out the samples of every part but this; says how many."""
+        return self._leave_out("usable AND part != ?", part)
+
+    def leave_out_unlabelled(self) -> int:
+        """Leave out the samples without a label; says how many."""
+        return self._leave_out("usable AND label IS NULL")
+
+    def gather(self, part: str) -> None:
+        """Put all usable samples into one part."""
+        self._db.execute("UPDATE samples SET part = ? WHERE usable", (part,))
+
+    def _leave_out(self, condition: str, *parameters: object) -> int:
+        return self._db.execute(f"UPDATE samples SET usable = 0, part = NULL WHERE {condition}", parameters).rowcount
+
+    # What the split gave
+
+    def labels(self, part: str) -> list[str]:
+        """The labels of a part, each once, sorted."""
+        query = "SELECT DISTINCT label FROM samples WHERE part = ? AND label IS NOT NULL ORDER BY label"
+        return [label for (label,) in self._db.execute(query, (part,))]
+
+    def hide_captions(self, part: str) -> int:
+        """Remove the captions of a part; says how many there were."""
+        hidden = "SELECT id FROM samples WHERE part = ? AND captioned"
+        return self._db.execute(f"DELETE FROM captions WHERE sample IN ({hidden})", (part,)).rowcount
+
+    def captions_without_part(self) -> int:
+        """How many captions belong to samples that are left out."""
+        return self._number("SELECT COUNT(*) FROM captions JOIN samples ON samples.id = sample WHERE part IS NULL")
+
+    def captions_by_part(self) -> dict[str, int]:
+        """How many captions each part has."""
+        return self._counts(
+            "SELECT part, COUNT(*) FROM captions JOIN samples ON samples.id = sample "
+            "WHERE part IS NOT NULL GROUP BY part"
+        )
+
+    def recoded(self) -> dict[str, int]:
+        """How many images of all parts must be re-encoded, by reason."""
+        return self._counts(
+            "SELECT recode, COUNT(*) FROM samples WHERE part IS NOT NULL AND recode != '' GROUP BY recode"
+        )
+
+    # The order in the shards
+
+    def place(self, seed: int) -> dict[str, int]:
+        """Number the samples of each part in the seeded order; returns {part: samples}."""
+        self._db.execute(
+            "INSERT INTO places "
+            "SELECT part, ROW_NUMBER() OVER (PARTITION BY part ORDER BY seeded(?, 'order', source)) - 1, id "
+            "FROM samples WHERE usable",
+            (seed,),
+        )
+        return self._counts("SELECT part, COUNT(*) FROM places GROUP BY part")
+
     def placed(self, part: str, first: int, stop: int) -> Iterator[Sample]:
-        """The samples of a part at positions first … stop-1, a chunk in memory at a time."""
+        """The samples of a part at positions first … stop-1; a chunk of them is in memory at a time."""
         for begin in range(first, stop, CHUNK):
             yield from self._chunk(part, begin, min(begin + CHUNK, stop))
 
     def _chunk(self, part: str, first: int, stop: int) -> list[Sample]:
-        with self.lock:
-            rows = self.db.execute(_PLACED, (part, first, stop)).fetchall()
-            texts = self.db.execute(_TEXTS, (part, first, stop)).fetchall()
+        with self._lock:
+            rows = self._db.execute(_PLACED, (part, first, stop)).fetchall()
+            texts = self._db.execute(_TEXTS, (part, first, stop)).fetchall()
         captions = {number: [text for _, text in of] for number, of in groupby(texts, key=lambda row: row[0])}
         return [_sample(row, captions.get(row[0], [])) for row in rows]
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _undecided(free: bool) -> str:
+    return "part IS NULL AND free" if free else "part IS NULL"
 
 
 def _sample(row: tuple, captions: list[str]) -> Sample:

@@ -6,28 +6,31 @@ from sclip_plugin.decoding import ImageFault
 from sclip_plugin.shards import layout, report
 from sclip_plugin.shards.contact_sheet import COLUMNS, Thumbnail, draw
 from sclip_plugin.shards.conversion.build import planned
-from sclip_plugin.shards.conversion.writer import Plan
+from sclip_plugin.shards.conversion.plan import ShardPlan
 from sclip_plugin.shards.images import encode
 from sclip_plugin.shards.sample import Sample, Tally
 
 
-def preview(plan: Plan, tally: Tally, equal: list[list[str]], sheet: str) -> None:
-    """Print the counts and a sample of each part; write the contact sheet."""
+def preview(plan: ShardPlan, tally: Tally, equal: list[list[str]], sheet: Path) -> None:
+    """Print the counts and one sample of each part, and write a contact sheet.
+
+    Args:
+        plan: the shard plan, of which nothing is written.
+        tally: what was read and left out.
+        equal: source names of images with the same bytes, in groups.
+        sheet: where the contact sheet goes.
+    """
     counts = planned(plan, tally)
-    report.show_counts(
-        counts, {kind: sum(job.kind == kind for job in plan.jobs) for kind in counts["images"]["written"]}
-    )
+    report.show_counts(counts, {kind: plan.shards(kind) for kind in plan.sizes})
     report.show_equal(equal)
     rows = []
-    for kind in counts["images"]["written"]:
-        stop = max(job.stop for job in plan.jobs if job.kind == kind)
-        samples = list(plan.index.placed(kind, 0, min(2 * COLUMNS, stop)))
+    for kind, size in plan.sizes.items():
+        samples = list(plan.index.placed(kind, 0, min(2 * COLUMNS, size)))
         first = samples[0]
         print(f"{kind}: {first.source} -> {first.key}.{first.suffix}: {' | '.join(first.captions) or _label(first)}")
-        rows.append(
-            (f"{kind}: {stop} images", [thumbnail for one in samples if (thumbnail := _thumbnail(plan, kind, one))])
-        )
-    draw(rows, Path(sheet))
+        thumbnails = [thumbnail for one in samples if (thumbnail := _thumbnail(plan, kind, one))]
+        rows.append((f"{kind}: {size} images", thumbnails))
+    draw(rows, sheet)
     print(f"\nnothing written but {sheet}; without --dry-run the shards go to {plan.root}")
 
 
@@ -35,7 +38,8 @@ def _label(sample: Sample) -> str:
     return f"label: {sample.label}" if sample.label else "no text"
 
 
-def _thumbnail(plan: Plan, kind: str, sample: Sample) -> Thumbnail | None:
+def _thumbnail(plan: ShardPlan, kind: str, sample: Sample) -> Thumbnail | None:
+    """The image as it would be written with what is said of it, None where it does not decode."""
     try:
         data = sample.image.read()
         data = encode(data, sample.suffix, plan.transform) if sample.recode else data

@@ -2,17 +2,17 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from tqdm import tqdm
 
 from sclip_plugin.errors import UsageError
 from sclip_plugin.shards.conversion.index import SampleIndex
 from sclip_plugin.shards.readers import make_reader
-from sclip_plugin.shards.readers.base import Options, Reader
-from sclip_plugin.shards.readers.columns import ROLES
+from sclip_plugin.shards.readers.base import Options
 from sclip_plugin.shards.readers.folder import FolderReader
 from sclip_plugin.shards.recipes.recipe import Recipe
 from sclip_plugin.shards.sample import Sample, Tally
@@ -20,18 +20,57 @@ from sclip_plugin.shards.sample import Sample, Tally
 UNKNOWN_CLASS = "label is not among the recipe's classes"
 
 
-@dataclass
-class Source:
-    """One reader, what to put before its names, and what it is named in messages."""
+@dataclass(frozen=True)
+class SourceSelection:
+    """Which sources are read, and how.
 
-    reader: Reader
+    Attributes:
+        paths: the files and folders with captions or labels; several become one set.
+        recipes: one for each path, or none.
+        images: folder of the images; None: the readers look beside their files.
+        columns: {role of `readers.columns.ROLES`: name of the column}, where the user names one.
+        form: the format of every path (`readers.FORMATS`); None: it is recognised.
+        unpaired_images: folders with more images, which have no text.
+    """
+
+    paths: tuple[str, ...]
+    recipes: tuple[Recipe, ...] = ()
+    images: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    form: str | None = None
+    unpaired_images: tuple[str, ...] = ()
+
+
+class OpenReader(Protocol):
+    """What is asked of a reader that has its source. `tally` is complete once `samples()` is exhausted."""
+
+    tally: Tally
+
+    def samples(self) -> Iterator[Sample]: ...
+
+    def describe(self) -> Mapping[str, object]: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a conversion reads, as one of the user's paths gives it.
+
+    Attributes:
+        reader: gives the samples.
+        name: what the source is called in messages and in prefixes.
+        recipe: says which labels mean which classes.
+        labels: {file name of an image: its label}, from the recipe's lists.
+        prefix: stands before the names and groups of its samples in the whole set.
+    """
+
+    reader: OpenReader
     name: str
     recipe: Recipe | None = None
-    labels: dict[str, str] | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
 
     def samples(self) -> Iterator[Sample]:
-        """The reader's samples under their names in the whole, labelled as the recipe says."""
+        """The reader's samples under their names in the whole set, labelled as the recipe says."""
         for sample in self.reader.samples():
             if self.labels:
                 sample.label = self.labels.get(sample.source.rpartition("/")[2])
@@ -45,54 +84,62 @@ class Source:
             yield sample
 
 
-def open_sources(args, recipes: list[Recipe], captions: bool, spool: Path) -> list[Source]:
-    """The sources of a conversion's arguments, in order.
+def open_sources(selection: SourceSelection, captions: bool, spool: Path) -> list[Source]:
+    """The sources that were selected, in order.
+
+    Args:
+        selection: what the user wants to be read.
+        captions: whether every source must have captions.
+        spool: folder for images that cannot be read where they are.
 
     Raises:
-        UsageError, DataError: what cannot be read, or options that have no meaning for it.
+        UsageError: options have no meaning for a source, or do not go together.
+        DataError: a source cannot be read.
     """
-    if recipes and len(recipes) != len(args.source):
+    paths, recipes = selection.paths, selection.recipes
+    if recipes and len(recipes) != len(paths):
         listed = ", ".join(recipe.name for recipe in recipes)
-        raise UsageError(
-            f"--recipe: {len(recipes)} recipes ({listed}) for {len(args.source)} SOURCEs; give one for each"
-        )
-    if args.images and len(args.source) > 1:
+        raise UsageError(f"--recipe: {len(recipes)} recipes ({listed}) for {len(paths)} SOURCEs; give one for each")
+    if selection.images and len(paths) > 1:
         raise UsageError("--images goes with one SOURCE; several look for theirs beside their files")
-    columns = {role: name for role in ROLES if (name := getattr(args, f"{role}_column"))}
-    found = []
-    for number, root in enumerate(args.source):
-        recipe = recipes[number] if recipes else None
-        if recipe and os.path.isdir(root):
-            options = recipe.options(root, args.images, columns, captions, spool / str(number))
-            reader = make_reader(recipe.find(root), options, args.form or recipe.format)
-            found.append(Source(reader, recipe.name, recipe, recipe.image_labels(root)))
-        else:
-            options = Options(args.images, columns, captions, spool / str(number))
-            form = args.form or (recipe.format if recipe else None)
-            found.append(Source(make_reader(root, options, form), _base(root), recipe))
-    _keep_apart(found, always=len(found) > 1)
+    found = [
+        _open(selection, path, recipes[number] if recipes else None, captions, spool / str(number))
+        for number, path in enumerate(paths)
+    ]
     extra = [
         Source(FolderReader(path, flag="--unpaired-images", classes=False), _base(path))
-        for path in args.unpaired_images
+        for path in selection.unpaired_images
     ]
-    _keep_apart(extra, always=True)
-    return found + extra
+    return (_kept_apart(found) if len(found) > 1 else found) + _kept_apart(extra)
+
+
+def _open(selection: SourceSelection, path: str, recipe: Recipe | None, captions: bool, spool: Path) -> Source:
+    form = selection.form or (recipe.format if recipe else None)
+    if recipe and os.path.isdir(path):
+        options = recipe.options(path, selection.images, selection.columns, captions, spool)
+        reader = make_reader(recipe.find(path), options, form)
+        return Source(reader, recipe.name, recipe, recipe.image_labels(path))
+    options = Options(selection.images, selection.columns, captions, spool)
+    return Source(make_reader(path, options, form), _base(path), recipe)
 
 
 def _base(path: str) -> str:
     return os.path.basename(os.path.realpath(path))
 
 
-def _keep_apart(sources: list[Source], always: bool) -> None:
-    names: Counter = Counter()
-    for source in sources if always else ():
+def _kept_apart(sources: list[Source]) -> list[Source]:
+    """The sources, each with a prefix of its own."""
+    names: Counter[str] = Counter()
+    found = []
+    for source in sources:
         names[source.name] += 1
         number = names[source.name]
-        source.prefix = f"{source.name}/" if number == 1 else f"{source.name}-{number}/"
+        found.append(replace(source, prefix=f"{source.name}/" if number == 1 else f"{source.name}-{number}/"))
+    return found
 
 
 def read(sources: list[Source], index: SampleIndex) -> Tally:
-    """Fill the index. Returns what was read and what was left out, of all sources together."""
+    """Fill the index; returns what was read and what was left out, of all sources together."""
     total = Tally()
     for origin, source in enumerate(sources):
         for sample in tqdm(source.samples(), desc=f"reading {source.name}", unit="row", disable=None):

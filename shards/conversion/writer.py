@@ -1,73 +1,36 @@
-"""Shards to disk: each appears under its name only when whole, and a killed run continues where it stopped.
+"""Shards to disk: each appears under its name only when it is whole, and a killed run continues where it stopped.
 
-Beside each finished shard a small statistics file stands in `.progress/`, written after it: the mark that it need not
-be written again. Bytes depend on the samples alone, not on the number of workers or on interruptions.
+When a shard is finished, a small file with its statistics is written to `.progress/`: it says that the shard need not
+be written again. The bytes depend on the samples alone, not on the number of workers or on interruptions.
 """
 
 import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import BinaryIO, Final, cast
 
 from tqdm import tqdm
 
 from sclip_plugin.decoding import ImageFault
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards import layout
-from sclip_plugin.shards.conversion.index import SampleIndex
+from sclip_plugin.shards.conversion.plan import Job, ShardPlan
 from sclip_plugin.shards.images import Transform, encode
+from sclip_plugin.shards.manifest import Counts, Manifest, Origin, ShardRecord, ShardStatistics
 from sclip_plugin.shards.sample import Sample
 from sclip_plugin.shards.tar_writer import END, member
 from sclip_plugin.shards.threads import in_threads
 
-PROGRESS = ".progress"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One shard: its path below the root, its kind (layout.members), and which samples of that part it holds."""
-
-    name: str
-    kind: str
-    first: int
-    stop: int
-
-
-@dataclass
-class Plan:
-    """A part of the output that stands or falls together: its root, shards, where their samples are described, classes,
-    and the digest of all that decides their bytes."""
-
-    root: Path
-    jobs: list[Job]
-    index: SampleIndex
-    transform: Transform
-    options: dict
-    classes: list[str] = field(default_factory=list)
-
-    def samples(self, job: Job) -> Iterator[Sample]:
-        """The samples of a shard, in order."""
-        return self.index.placed(job.kind, job.first, job.stop)
-
-    @cached_property
-    def digest(self) -> str:
-        seen = hashlib.sha256(json.dumps([self.options, self.classes], sort_keys=True).encode())
-        for job in self.jobs:
-            seen.update(f"\0{job.name}\0{job.kind}".encode())
-            for one in self.samples(job):
-                row = [one.key, one.source, one.captions, one.label, one.group, one.suffix, one.recode]
-                seen.update(json.dumps([*row, one.size, one.fingerprint.hex()]).encode())
-        return seen.hexdigest()
+PROGRESS: Final = ".progress"
 
 
 class _HashingFile:
     """A file that remembers the SHA-256 and the length of what was written to it."""
 
-    def __init__(self, file):
+    def __init__(self, file: BinaryIO):
         self.file, self.hash, self.length = file, hashlib.sha256(), 0
 
     def write(self, pieces: list[bytes]) -> None:
@@ -77,8 +40,34 @@ class _HashingFile:
         self.file.write(data)
 
 
-def write_shard(plan: Plan, job: Job, progress=None) -> dict:
-    """Write one shard aside, sync, rename; returns its statistics. `progress(n)` is told of each sample.
+class _ShardCounts:
+    """What was written to a shard so far, and what was not."""
+
+    def __init__(self) -> None:
+        self.samples = self.captions = self.skipped_captions = 0
+        self.recoded: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+
+    def statistics(self, sink: _HashingFile) -> ShardStatistics:
+        """The statistics of the shard, which is complete."""
+        return {
+            "samples": self.samples,
+            "captions": self.captions,
+            "recoded": dict(self.recoded),
+            "skipped": dict(self.skipped),
+            "skipped_captions": self.skipped_captions,
+            "bytes": sink.length,
+            "sha256": sink.hash.hexdigest(),
+        }
+
+
+def write_shard(plan: ShardPlan, job: Job, progress: Callable[[int], object] | None = None) -> ShardStatistics:
+    """Write one shard under another name, sync it to the disk, and rename it.
+
+    Args:
+        plan: the shard plan.
+        job: the shard.
+        progress: is called with 1 after each sample.
 
     Raises:
         DataError: an image that could be read a moment ago no longer can.
@@ -87,7 +76,7 @@ def write_shard(plan: Plan, job: Job, progress=None) -> dict:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     classes = {name: index for index, name in enumerate(plan.classes)}
-    counts = {"samples": 0, "captions": 0, "recoded": Counter(), "skipped": Counter(), "skipped_captions": 0}
+    counts = _ShardCounts()
     with open(aside, "wb") as file:
         sink = _HashingFile(file)
         for sample in plan.samples(job):
@@ -99,27 +88,29 @@ def write_shard(plan: Plan, job: Job, progress=None) -> dict:
         os.fsync(file.fileno())
     os.replace(aside, path)
     _sync_folder(path.parent)
-    return {**counts, "bytes": sink.length, "sha256": sink.hash.hexdigest()}
+    return counts.statistics(sink)
 
 
-def _members(sample: Sample, kind: str, transform: Transform, classes: dict, counts: dict) -> list[bytes]:
-    """The sample as pieces of a tar; nothing where its image does not decode. Counts it."""
+def _members(
+    sample: Sample, kind: str, transform: Transform, classes: dict[str, int], counts: _ShardCounts
+) -> list[bytes]:
+    """The sample as pieces of a tar, none where its image does not decode; counts it."""
     try:
         data = sample.image.read()
         if sample.recode:
             data = encode(data, sample.suffix, transform)
-            counts["recoded"][sample.recode] += 1
+            counts.recoded[sample.recode] += 1
     except ImageFault as fault:
-        counts["skipped"][str(fault)] += 1
-        counts["skipped_captions"] += len(sample.captions)
+        counts.skipped[str(fault)] += 1
+        counts.skipped_captions += len(sample.captions)
         return []
     except OSError as error:
         raise DataError(f"{sample.source}: {error.strerror or error}") from None
     pieces = member(f"{sample.key}.{sample.suffix}", data)
     for suffix, content in layout.members(sample, kind, classes):
         pieces += member(f"{sample.key}.{suffix}", content)
-    counts["samples"] += 1
-    counts["captions"] += len(sample.captions)
+    counts.samples += 1
+    counts.captions += len(sample.captions)
     return pieces
 
 
@@ -131,12 +122,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_all(plan: Plan, workers: int) -> dict[str, dict]:
-    """{shard name: statistics} of every shard of the plan; those that a killed run finished are kept."""
+def write_all(plan: ShardPlan, workers: int) -> dict[str, ShardStatistics]:
+    """Write every shard of the plan that a killed run did not finish; returns {shard name: statistics} of all."""
     progress = plan.root / PROGRESS
     bar = tqdm(total=sum(job.stop - job.first for job in plan.jobs), desc="writing", unit="image", disable=None)
 
-    def one(job: Job) -> dict:
+    def one(job: Job) -> ShardStatistics:
         mark = progress / (job.name.replace("/", "-") + ".json")
         done = _finished(plan.root / job.name, mark)
         if done is None:
@@ -147,24 +138,33 @@ def write_all(plan: Plan, workers: int) -> dict[str, dict]:
         return done
 
     with bar:
-        # one more than asked for: at a shard's end each waits for the disk
+        # one thread more than asked for, since each waits for the disk at the end of its shard
         results = list(in_threads(one, plan.jobs, workers + 1))
     return {job.name: result for job, result in zip(plan.jobs, results)}
 
 
-def _finished(shard: Path, mark: Path) -> dict | None:
+def _finished(shard: Path, mark: Path) -> ShardStatistics | None:
+    """The statistics of a shard that is complete, None of another."""
     try:
-        done = json.loads(mark.read_text())
+        done = cast(ShardStatistics, json.loads(mark.read_text()))
         return done if shard.stat().st_size == done["bytes"] else None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def prepare(plan: Plan, folders: list[str], overwrite: bool) -> dict | None:
-    """Make the root ready. Returns the manifest where it already holds exactly this; else None.
+def prepare(plan: ShardPlan, folders: list[str], overwrite: bool) -> Manifest | None:
+    """Make the plan's root ready for its shards.
+
+    Args:
+        plan: the shard plan.
+        folders: folders below the root that may hold shards of a set of this kind.
+        overwrite: whether what another plan wrote there is replaced.
+
+    Returns:
+        The manifest where the root already holds all shards of this plan, else None.
 
     Raises:
-        DataError: the folders hold something else, and `overwrite` was not asked for or it is not ours.
+        DataError: the folders hold something else and `overwrite` is False, or `sclip convert` did not make it.
     """
     digest, state = plan.digest, plan.root / PROGRESS / "plan.json"
     manifest = _read(plan.root / layout.MANIFEST)
@@ -173,7 +173,7 @@ def prepare(plan: Plan, folders: list[str], overwrite: bool) -> dict | None:
     if held.get("plan") == digest and not overwrite:
         if manifest and all((plan.root / job.name).is_file() for job in plan.jobs):
             _forget_progress(plan.root)
-            return manifest
+            return cast(Manifest, manifest)  # it is complete: its digest is this plan's, and it is written last
     elif held or occupied:
         where = plan.root / occupied[0] if occupied else plan.root
         if not held.get("plan"):
@@ -188,15 +188,17 @@ def prepare(plan: Plan, folders: list[str], overwrite: bool) -> dict | None:
     return None
 
 
-def _read(path: Path) -> dict:
+def _read(path: Path) -> Mapping[str, object]:
+    """The JSON object in a file; an empty one where there is no such file, or something else in it."""
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _clear(root: Path, folders: list[str]) -> None:
-    """Remove what an earlier conversion wrote, and nothing else."""
+    """Remove what an earlier conversion wrote, and nothing but that."""
     (root / layout.MANIFEST).unlink(missing_ok=True)
     for name in folders:
         for old in (*(root / name).glob("*.tar"), root / name / layout.SIZES, root / name / "nshards.txt"):
@@ -210,18 +212,32 @@ def _forget_progress(root: Path) -> None:
             mark.unlink()
 
 
-def finish(plan: Plan, shards: dict[str, dict], counts: dict, about: dict) -> dict:
-    """Write each folder's `sizes.json` and, last, `manifest.json`, which begins with `about`; returns the manifest."""
+def finish(plan: ShardPlan, shards: Mapping[str, ShardStatistics], counts: Counts, about: Origin) -> Manifest:
+    """Write `sizes.json` of each folder and, last, `manifest.json`.
+
+    Args:
+        plan: the shard plan, of which every shard is written.
+        shards: {shard name: statistics}.
+        counts: the counts of the whole conversion.
+        about: where the set comes from; the manifest begins with it.
+
+    Returns:
+        The manifest.
+    """
     for folder in sorted({os.path.dirname(name) for name in shards}):
         table = {
             os.path.basename(name): done["samples"] for name, done in shards.items() if os.path.dirname(name) == folder
         }
         layout.write_json(plan.root / folder / layout.SIZES, table)
-    manifest = {
+    records: dict[str, ShardRecord] = {
+        name: {"samples": done["samples"], "bytes": done["bytes"], "sha256": done["sha256"]}
+        for name, done in shards.items()
+    }
+    manifest: Manifest = {
         **about,
-        "options": plan.options,
+        "options": dict(plan.options),
         "counts": counts,
-        "shards": {name: {key: done[key] for key in ("samples", "bytes", "sha256")} for name, done in shards.items()},
+        "shards": records,
         "plan": plan.digest,
     }
     layout.write_json(plan.root / layout.MANIFEST, manifest)

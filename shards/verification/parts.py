@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sclip_plugin.errors import DataError
+from sclip_plugin.evaluation.names import DATASET_TYPES, RETRIEVAL
 from sclip_plugin.shards import layout
 
 
@@ -50,7 +51,7 @@ def find_parts(root: Path) -> list[Part]:
 
 
 def _evaluation_set(root: Path, shards: tuple[Path, ...]) -> Part:
-    if read_or_empty(root / "dataset_type.txt").strip() == layout.RETRIEVAL:
+    if read_or_empty(root / "dataset_type.txt").strip() == DATASET_TYPES[RETRIEVAL]:
         return Part(root.name, layout.VAL, shards)
     classes = tuple(read_or_empty(root / "classnames.txt").splitlines())
     return Part(root.name, layout.CLASSES, shards, classes)

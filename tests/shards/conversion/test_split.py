@@ -7,6 +7,7 @@ import pytest
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.conversion.examine import find_equal
 from sclip_plugin.shards.conversion.index import SampleIndex
+from sclip_plugin.shards.conversion.plan import cut, shard_count
 from sclip_plugin.shards.conversion.split import (
     HELD_OUT_BARE,
     NOT_READ_HERE,
@@ -14,9 +15,6 @@ from sclip_plugin.shards.conversion.split import (
     UNPAIRED_GROUP,
     Ratios,
     assign_keys,
-    cut,
-    place,
-    shard_count,
     split,
 )
 from sclip_plugin.shards.images import Verdict
@@ -32,12 +30,12 @@ def some(count: int, captions: bool = True, **fields) -> list[Sample]:
 def index_of(tmp_path):
     made = []
 
-    def index(samples: list[Sample], origins=None) -> SampleIndex:
+    def index(samples: list[Sample], origins=None, fingerprint: bytes | None = None) -> SampleIndex:
         found = SampleIndex(tmp_path / f"{len(made)}.sqlite")
         made.append(found)
         for number, sample in enumerate(samples):
             found.add(sample, Tally(), origins[number] if origins else 0)
-        found.judge([(n, Verdict("jpg", "", 1, b"%d" % n)) for n in range(1, len(samples) + 1)])
+        found.judge([(n, Verdict("jpg", "", 1, fingerprint or b"%d" % n)) for n in range(1, len(samples) + 1)])
         assign_keys(found)
         return found
 
@@ -46,12 +44,14 @@ def index_of(tmp_path):
         one.close()
 
 
+def placed(index: SampleIndex) -> dict[str, list[Sample]]:
+    """{part: its samples in their order}."""
+    return {part: list(index.placed(part, 0, number)) for part, number in index.place(0).items()}
+
+
 def names(index: SampleIndex) -> dict[str, set[str]]:
-    place(index, 0)
-    parts = {}
-    for part, source in index.db.execute("SELECT places.part, source FROM places JOIN samples ON id = sample"):
-        parts.setdefault(part, set()).add(source.decode())
-    return parts
+    """{part: names of its samples}."""
+    return {part: {sample.source for sample in samples} for part, samples in placed(index).items()}
 
 
 def test_sizes_of_the_parts(index_of):
@@ -145,8 +145,7 @@ def test_images_of_val_that_are_in_training_too_are_left_out(index_of, tmp_path)
         sample.split = "test"
     samples[7].image = FileImage(str(tmp_path / "3.copy"))
     (tmp_path / "3.copy").write_bytes(b"9")
-    index = index_of(samples)
-    index.db.execute("UPDATE samples SET fingerprint = 'same'")
+    index = index_of(samples, fingerprint=b"same")
     tally, skipped = Tally(), Counter()
     equal = find_equal(index, 2, tally)
     assert equal == [["0.jpg", "4.jpg"], ["1.jpg", "5.jpg"], ["2.jpg", "6.jpg"]]
@@ -182,9 +181,10 @@ def test_cut_is_even_and_complete():
 def test_keys(index_of):
     sources = ("a/b.jpg", "a_b.jpg", "C.jpg", "c.jpg", "plain-1.png")
     index = index_of([Sample(name, FileImage(name)) for name in sources])
-    keys = [key for (key,) in index.db.execute("SELECT key FROM samples ORDER BY id")]
-    assert keys[4] == "plain-1"
-    assert len({key.lower() for key in keys}) == 5
+    split(index, Ratios(0, 1, 0), Counter())
+    keys = {sample.source: sample.key for sample in placed(index)["unpaired"]}
+    assert keys["plain-1.png"] == "plain-1"
+    assert len({key.lower() for key in keys.values()}) == 5
     with pytest.raises(DataError, match=r"two images of the same key: x/a\.jpg and x/a\.png"):
         index_of([Sample(name, FileImage(name)) for name in ("x/a.png", "x/a.jpg")])
 
@@ -210,7 +210,7 @@ def test_memory_does_not_grow_with_the_samples(tmp_path):
             index.judge([(number, Verdict("jpg", "", number)) for number, _ in some])
         assign_keys(index)
         split(index, Ratios(0.1, 0.5, 0), tally.skipped_images)
-        parts = place(index, 0)
+        parts = index.place(0)
         letters = sum(len(sample.captions[0]) for part in parts for sample in index.placed(part, 0, parts[part]))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
