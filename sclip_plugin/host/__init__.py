@@ -19,7 +19,7 @@ route: str | None = None
 
 
 def host_version() -> str | None:
-    """Version of the open_clip_torch installed, or None."""
+    """The version of the installed open_clip_torch, or None."""
     try:
         return version("open_clip_torch")
     except PackageNotFoundError:
@@ -41,11 +41,11 @@ def unsupported() -> str | None:
 
 
 def patched() -> bool | None:
-    """Whether the installed open_clip_train drives plugins itself; None where one half of it does (a broken patch)."""
+    """Whether the installed open_clip_train drives plugins itself; None where only half of it does (a broken patch)."""
     spec = find_spec("open_clip_train")
-    folder = Path(next(iter(spec.submodule_search_locations))) if spec else None
-    if folder is None:
+    if spec is None or not spec.submodule_search_locations:
         return False
+    folder = Path(spec.submodule_search_locations[0])
     found = {_imports_extension_point(folder / name) for name in ("params.py", "main.py")}
     return found.pop() if len(found) == 1 else None
 
@@ -70,7 +70,7 @@ def install(how: str) -> None:
     if state is None:
         from sclip_plugin.errors import DataError
 
-        raise DataError(unsupported())
+        raise DataError(str(unsupported()))
     route = PATCHED if state else how
     if state:
         return

@@ -4,19 +4,30 @@
 contract). A patched host finds it by its entry point and drives it; in a stock one the hooks (`openclip3_hooks`) drive
 the same object. `stock` is the host's function of the method's name.
 
-The plugin itself (`sclip_plugin.training.run`) knows none of this and is imported only when there is something to do.
+The run itself (`sclip_plugin.training`) knows none of this and is imported only when there is something to do.
 """
 
+import argparse
 import json
 import os
 import types
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from sclip_plugin.evaluation.during_training import EvaluationSets
+    from sclip_plugin.training.run import SummaryWriter, TrainingRun
+
+Stock = Callable[..., Any]  # a function of the host, which has no types
+Data = dict[str, Any]  # the host's data sets by name
 
 
 @contextmanager
-def _one_line_errors():
-    """A user's error ends the process with its message, no traceback; torchrun then stops the other ranks."""
+def _one_line_errors() -> Iterator[None]:
+    """A user's error ends the process with its message and no traceback; torchrun then stops the other ranks."""
     from sclip_plugin.errors import SClipError
 
     try:
@@ -26,103 +37,160 @@ def _one_line_errors():
 
 
 class _OwnSets:
-    """The plugin's evaluation sets among the host's data; for wandb `main` notes the size of what is called "val"."""
+    """The plugin's evaluation sets among the host's data.
 
-    def __init__(self, sets):
+    For wandb the host's `main` notes the number of samples of the data set that is called "val".
+    """
+
+    def __init__(self, sets: "EvaluationSets"):
         self.sets, self.dataloader = sets, types.SimpleNamespace(num_samples=None)
 
 
 class TrainPlugin:
-    """The plugin as open_clip_train drives it. Its `run` is None until `--loss sclip` has been checked."""
+    """The plugin as open_clip_train drives it.
 
-    run: Any = None  # a `plugin.Run`
+    Attributes:
+        run: the run, once `--loss sclip` has been checked; None before, and with any other loss.
+        namespace: the host's arguments, in which it later notes rank and device.
+    """
 
-    def add_arguments(self, parser) -> None:
+    run: "TrainingRun | None" = None
+    namespace: argparse.Namespace = argparse.Namespace()
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the plugin's group of flags, and `--loss` where the host has none."""
-        from sclip_plugin.training import run as plugin
+        from sclip_plugin.training import options
 
-        plugin.add_arguments(parser)
+        options.add_arguments(parser)
 
-    def check_arguments(self, parser, args) -> None:
-        """Refuse what cannot work in one line, exit status 2; complete the rest. For every `--loss`."""
+    def check_arguments(self, parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+        """Refuse what cannot work in one line, exit status 2; complete the rest. Called for every `--loss`."""
         from sclip_plugin.errors import SClipError
-        from sclip_plugin.training import run as plugin
+        from sclip_plugin.training import options
 
         try:
-            self.run = plugin.check_arguments(args, world_size=_world_size())
+            options.check(args)
+            self.namespace = args
+            self.run = _prepare(args) if args.loss == "sclip" else None
         except SClipError as error:
             parser.exit(2, f"{parser.prog}: error: {error}\n")
 
-    def adapt_model(self, model, args):
+    def _checked_run(self) -> "TrainingRun":
+        assert self.run is not None, "called for --loss sclip only"
+        return self.run
+
+    def adapt_model(self, model: nn.Module, args: argparse.Namespace) -> nn.Module:
         """The created model, extended in place."""
         import open_clip
+
+        from sclip_plugin.training.arguments import Place
 
         tokenizer = open_clip.get_tokenizer(
             args.model, cache_dir=args.cache_dir, context_length=args.force_context_length
         )
+        run = self._checked_run()
+        run.placed(Place.of(args))
         with _one_line_errors():
-            self.run.adapt_model(model, tokenizer)
+            run.adapt_model(model, tokenizer)
         return model
 
-    def get_data(self, stock, args, preprocess_fns, epoch=0, tokenizer=None) -> dict:
-        """The mixed loader as "train", the host's evaluation data, and the plugin's own sets."""
+    def get_data(
+        self, stock: Stock, args: argparse.Namespace, preprocess_fns: Any, epoch: int = 0, tokenizer: Any = None
+    ) -> Data:
+        """The mixed loader as "train", the host's evaluation data, and the plugin's own evaluation sets."""
         from open_clip_train.data import DataInfo
 
         from sclip_plugin import host
 
+        run = self._checked_run()
         with _one_line_errors():
-            loader = self.run.build_loader(preprocess_fns[0], tokenizer, preprocess_fns[1])
-        self.run.announce(host.route or host.PATCHED)
-        sets = self.run.evaluation_sets(preprocess_fns[1], tokenizer)
+            loader = run.build_loader(preprocess_fns[0], tokenizer, preprocess_fns[1])
+        run.announce(host.route or host.PATCHED)
+        sets = run.evaluation_sets(preprocess_fns[1], tokenizer)
         others = types.SimpleNamespace(**{**vars(args), "train_data": None})
         if sets.retrieval:
             others.val_data = None
-        found = stock(others, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
+        found: Data = stock(others, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
         found["train"] = DataInfo(dataloader=loader, shared_epoch=loader.shared_epoch)
         if sets:  # stock `main` evaluates where one of its own names is in the data
             found["sclip" if "val" in found else "val"] = _OwnSets(sets)
         return found
 
-    def create_loss(self, stock, args):
+    def create_loss(self, stock: Stock, args: argparse.Namespace) -> nn.Module:
         """The S-CLIP loss in place of the host's."""
-        return self.run.build_loss()
+        return self._checked_run().build_loss()
 
     def train_one_epoch(
-        self, stock, model, data, loss, epoch, optimizer, scaler, scheduler, dist_model, args, tb_writer=None
-    ):
+        self,
+        stock: Stock,
+        model: nn.Module,
+        data: Data,
+        loss: nn.Module,
+        epoch: int,
+        optimizer: Any,
+        scaler: Any,
+        scheduler: Any,
+        dist_model: nn.Module | None,
+        args: argparse.Namespace,
+        tb_writer: "SummaryWriter | None" = None,
+    ) -> None:
         """The host's loop, observed; then the counts of what was read, and the image panel."""
-        self.run.start_of_epoch(epoch, tb_writer)
+        run = self._checked_run()
+        run.start_of_epoch(epoch, tb_writer)
         with _one_line_errors():
             stock(model, data, loss, epoch, optimizer, scaler, scheduler, dist_model, args, tb_writer=tb_writer)
-        self.run.end_of_epoch(data["train"].dataloader)
-        self.run.show_panel(model, epoch + 1)
+        run.end_of_epoch(data["train"].dataloader)
+        run.show_panel(model, epoch + 1)
 
-    def evaluate(self, stock, model, data, epoch, args, tb_writer=None, tokenizer=None) -> dict:
+    def evaluate(
+        self,
+        stock: Stock,
+        model: nn.Module,
+        data: Data,
+        epoch: int,
+        args: argparse.Namespace,
+        tb_writer: "SummaryWriter | None" = None,
+        tokenizer: Any = None,
+    ) -> dict[str, float]:
         """The host's evaluation on its own data, then the plugin's on the first rank, reported in the same places."""
+        run = self._checked_run()
         ours = [entry.sets for entry in data.values() if isinstance(entry, _OwnSets)]
         others = {name: entry for name, entry in data.items() if not isinstance(entry, _OwnSets)}
-        metrics = stock(model, others, epoch, args, tb_writer=tb_writer, tokenizer=tokenizer)
+        metrics: dict[str, float] = stock(model, others, epoch, args, tb_writer=tb_writer, tokenizer=tokenizer)
         if args.rank == 0:
             for sets in ours:
                 with _one_line_errors():
-                    found = self.run.evaluate(sets, model, epoch)
+                    found = run.evaluate(sets, model, epoch)
                 _report(found, epoch, args, tb_writer)
                 metrics.update(found)
-            self.run.validated(metrics, epoch)
+            run.validated(metrics, epoch)
         return metrics
 
 
 sclip = TrainPlugin()  # one in a process: what the entry point `open_clip_train.plugins` and the hooks share
 
 
-def _world_size() -> int:
+def _prepare(args: argparse.Namespace) -> "TrainingRun":
+    """The run that the arguments ask for.
+
+    Raises:
+        UsageError, DataError: an unsupported host, or files that cannot be used.
+    """
     from open_clip_train.distributed import world_info_from_env
 
-    return world_info_from_env()[2]
+    from sclip_plugin import host
+    from sclip_plugin.errors import UsageError
+    from sclip_plugin.training.arguments import TrainingArguments
+    from sclip_plugin.training.run import TrainingRun
+
+    problem = host.unsupported()
+    if problem:
+        raise UsageError(problem)
+    return TrainingRun.prepare(TrainingArguments.of(args), world_size=world_info_from_env()[2])
 
 
-def _report(metrics: dict, epoch: int, args, tb_writer) -> None:
-    """Where the host's own evaluation goes: TensorBoard, `results.jsonl`, wandb."""
+def _report(metrics: dict[str, float], epoch: int, args: argparse.Namespace, tb_writer: "SummaryWriter | None") -> None:
+    """Write metrics where the host's own evaluation writes: TensorBoard, `results.jsonl`, wandb."""
     if not metrics:
         return
     if args.save_logs:

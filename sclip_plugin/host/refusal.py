@@ -16,7 +16,7 @@ def install() -> None:
     register_post_import_hook(_refuse, "open_clip_train.params")
 
 
-def _refuse(_module) -> None:
+def _refuse(_module: object) -> None:
     from sclip_plugin.host import unsupported
 
     if wants_sclip(sys.argv):

@@ -1,21 +1,27 @@
-"""The training flags: one group in the host's parser, and the checks that can be made before anything is loaded."""
+"""The training flags: one group in the host's parser, and the checks that can be made before anything is loaded.
+
+This is the boundary to the command line: what passes `check` can be read by `arguments.TrainingArguments.of`.
+"""
 
 import argparse
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from sclip_plugin.errors import DataError, UsageError
-from sclip_plugin.loss.settings import KEYWORD_TARGETS, PSEUDO_LABELS
+from sclip_plugin.evaluation.names import named_folder
+from sclip_plugin.loss.settings import KEYWORD_TARGETS, PSEUDO_LABELS, LossSettings
 
-# Defaults stand here and not in the parser: a flag that was not given is None, so that one without `--loss sclip` is
-# refused. Sources: Sinkhorn iterations and weights are the authors' code's, ot-image the paper's.
+# Defaults stand here and not in the parser: a flag that was not given is None, so that it can be refused without
+# `--loss sclip`. Those of the loss are `LossSettings`'; the template, which adds nothing, is the authors' code's.
 DEFAULTS = {
     "keyword_template": "{}",
-    "sclip_pseudo_label": "ot-image",
-    "sclip_sinkhorn_iterations": 10,
-    "sclip_caption_weight": 0.5,
-    "sclip_keyword_weight": 0.5,
-    "sclip_keyword_targets": "similarity",
+    "sclip_pseudo_label": LossSettings.pseudo_label,
+    "sclip_sinkhorn_iterations": LossSettings.sinkhorn_iterations,
+    "sclip_caption_weight": LossSettings.caption_weight,
+    "sclip_keyword_weight": LossSettings.keyword_weight,
+    "sclip_keyword_targets": LossSettings.keyword_targets,
 }
 FLAGS = (
     "--unpaired-data",
@@ -48,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unpaired-num-samples",
         type=_count,
         metavar="N",
-        help="Images in --unpaired-data, for remote shards.",
+        help="Images in --unpaired-data, where the size of its shards is not known.",
     )
     add("--unpaired-batch-size", type=_count, metavar="U", help="Unpaired images per GPU. Default: --batch-size.")
     add(
@@ -58,20 +64,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--keywords", "--keyword-path", metavar="FILE", help="One keyword or phrase a line (see `sclip keywords`).")
     add("--keyword-template", metavar="TEXT", help="Prompt around each keyword, say 'a photo of {}'. Default: {}.")
-    add("--sclip-pseudo-label", choices=PSEUDO_LABELS, help="Pseudo-caption rule. Default: ot-image (paper).")
-    add("--sclip-sinkhorn-iterations", type=_count_or_zero, metavar="N", help="For ot-*. Default: 10.")
+    standard = LossSettings()
+    add(
+        "--sclip-pseudo-label",
+        choices=PSEUDO_LABELS,
+        help=f"Pseudo-caption rule. Default: {standard.pseudo_label} (paper).",
+    )
+    add(
+        "--sclip-sinkhorn-iterations",
+        type=_count_or_zero,
+        metavar="N",
+        help=f"Updates of the transport plan, for ot-*. Default: {standard.sinkhorn_iterations}.",
+    )
     add(
         "--sclip-epsilon",
         type=_positive,
         metavar="E",
         help="Entropy weight for ot-*. Default: learned temperature.",
     )
-    add("--sclip-caption-weight", type=_weight, metavar="W", help="Weight of the caption level. Default: 0.5.")
-    add("--sclip-keyword-weight", type=_weight, metavar="W", help="Weight of the keyword level. Default: 0.5.")
+    for level, weight in (("caption", standard.caption_weight), ("keyword", standard.keyword_weight)):
+        text = f"Weight of the {level} level. Default: {weight}."
+        add(f"--sclip-{level}-weight", type=_weight, metavar="W", help=text)
     add(
         "--sclip-keyword-targets",
         choices=KEYWORD_TARGETS,
-        help="Weights over an image's candidate keywords. Default: similarity.",
+        help=f"Weights over an image's candidate keywords. Default: {standard.keyword_targets}.",
     )
     add(
         "--sclip-draft-jpeg",
@@ -88,13 +105,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _number(kind, accept, words):
-    def parse(text: str):
+Number = TypeVar("Number", int, float)
+
+
+def _number(kind: Callable[[str], Number], accept: Callable[[Number], bool], words: str) -> Callable[[str], Number]:
+    """A parser of numbers for argparse; `words` say which are accepted."""
+
+    def parse(text: str) -> Number:
         try:
             value = kind(text)
         except ValueError:
-            value = None
-        if value is None or not accept(value):
+            raise argparse.ArgumentTypeError(f"must be {words}, got {text!r}") from None
+        if not accept(value):
             raise argparse.ArgumentTypeError(f"must be {words}, got {text!r}")
         return value
 
@@ -112,13 +134,13 @@ def dest(flag: str) -> str:
     return flag.lstrip("-").replace("-", "_")
 
 
-def given(args, flag: str) -> bool:
+def given(args: argparse.Namespace, flag: str) -> bool:
     """True where the flag was on the command line."""
     return getattr(args, dest(flag), None) is not None
 
 
-def check(args) -> None:
-    """Refuse what cannot work, flags named; then fill in defaults.
+def check(args: argparse.Namespace) -> None:
+    """Refuse what cannot work, flags named; then fill in defaults. Called for every `--loss`.
 
     Raises:
         UsageError: a flag without `--loss sclip`, or one that cannot work or would do nothing with it.
@@ -142,7 +164,7 @@ def check(args) -> None:
     args.lock_text_freeze_layer_norm = args.lock_text_freeze_layer_norm or args.lock_text
 
 
-def _refuse_host_flags(args) -> None:
+def _refuse_host_flags(args: argparse.Namespace) -> None:
     impossible = {
         "--siglip": args.siglip,
         "--horovod": args.horovod,
@@ -168,17 +190,17 @@ def _refuse_host_flags(args) -> None:
             raise UsageError(f"{flag} {value}: csv data does not work with --loss sclip; `sclip convert` makes shards")
 
 
-def _on_cpu(args) -> bool:
+def _on_cpu(args: argparse.Namespace) -> bool:
     """True where the host will train on the CPU; it falls back to it where CUDA is not available."""
     import torch
 
     return args.device.startswith("cpu") or (args.device.startswith("cuda") and not torch.cuda.is_available())
 
 
-def _refuse_useless(args) -> None:
-    choice = args.sclip_pseudo_label or DEFAULTS["sclip_pseudo_label"]
+def _refuse_useless(args: argparse.Namespace) -> None:
+    choice = args.sclip_pseudo_label or LossSettings.pseudo_label
     for flag in ("--sclip-epsilon", "--sclip-sinkhorn-iterations"):
-        if given(args, flag) and not choice.startswith("ot-"):
+        if given(args, flag) and not LossSettings(pseudo_label=choice).uses_transport:
             raise UsageError(f"{flag} does nothing with --sclip-pseudo-label {choice}: only ot-* use it")
     for flag in ("--keyword-template", "--sclip-keyword-weight", "--sclip-keyword-targets"):
         if given(args, flag) and not args.keywords:
@@ -189,9 +211,7 @@ def _refuse_useless(args) -> None:
 
 
 def _named_folder(text: str) -> tuple[str, str]:
-    name, equals, folder = text.partition("=")
-    if not (name and equals and folder):
-        raise UsageError(f"--zeroshot-data must be NAME=DIR, got {text!r}")
+    name, folder = named_folder(text, "--zeroshot-data")
     if not os.path.isdir(folder):
         raise DataError(f"--zeroshot-data {name}: no such folder: {folder}")
     return name, folder

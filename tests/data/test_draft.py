@@ -1,7 +1,6 @@
 """`--sclip-draft-jpeg`: large JPEGs at a fraction of their size, everything else untouched."""
 
 import io
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,12 +8,12 @@ import torch
 from open_clip.transform import image_transform
 from PIL import Image
 
-from sclip_plugin.data.config import MixedConfig
-from sclip_plugin.data.shard_list import ShardSet, expand
+from sclip_plugin.data.slot import Slot
+from sclip_plugin.data.stream import Raw
 from sclip_plugin.decoding import decode_rgb, draft_side
 from sclip_plugin.errors import UsageError
-from sclip_plugin.training.run import Run
 from tests.helpers.shards import picture
+from tests.helpers.training import train_arguments
 
 
 def jpeg(width: int, height: int) -> bytes:
@@ -66,15 +65,22 @@ def test_pixels_differ_but_little():
     assert gap.mean() < 0.02  # of pixels whose standard deviation is about 1
 
 
-@pytest.mark.parametrize("flag", [None, True])
-def test_the_flag_reaches_the_loader(flag, shards):
+@pytest.mark.parametrize("flag", [False, True])
+def test_the_flag_reaches_the_loader(flag, shards, tmp_path, tiny_model):
     """A 400 × 300 JPEG to crops of 64: half its size with the flag, whole without."""
-    source = ShardSet(expand(str(shards / "unpaired"), "--unpaired-data"), None, 60)
-    args = SimpleNamespace(sclip_draft_jpeg=flag, rank=0, world_size=1, workers=0, device="cpu")
+    from sclip_plugin.host import openclip3
+
+    parse(shards, tmp_path, tiny_model, flag)
     transform = image_transform(64, is_train=True)
-    loader = Run(args, None, MixedConfig(source, source, 4, 4)).build_loader(transform, None)
-    assert loader.config.draft == (draft_side(transform) if flag else None)
-    slot = _Slot(loader.dataset, epoch=0, worker=0, workers=1)
-    loader.dataset.transform = size
-    decoded = slot._decode_image(Raw((0, 0), {"jpg": jpeg(400, 300)}))
+    config = openclip3.sclip.run.build_loader(transform, None).config
+    assert config.draft == (draft_side(transform) if flag else None)
+    decoded = Slot(config, size, epoch=0, worker=0, workers=1)._decode_image(Raw((0, 0), {"jpg": jpeg(400, 300)}))
     assert decoded == ((200, 150) if flag else (400, 300))
+
+
+def parse(shards, tmp_path, model, flag):
+    """Parse a training command as the host does."""
+    import torch  # noqa: F401 (activates the plugin)
+    from open_clip_train.params import parse_args
+
+    return parse_args(train_arguments(shards, model, tmp_path, sclip_draft_jpeg=flag or None))

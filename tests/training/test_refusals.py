@@ -108,7 +108,7 @@ def test_a_keyword_longer_than_the_context(shards, tiny_model):
 
     from sclip_plugin.errors import DataError
     from sclip_plugin.keywords import Vocabulary
-    from sclip_plugin.training.run import keyword_tokens
+    from sclip_plugin.training.keyword_tokens import keyword_tokens
 
     tokenizer = open_clip.get_tokenizer(tiny_model)
     fits = " ".join(["tree"] * 14)  # 14 words + start + end = the context's 16
