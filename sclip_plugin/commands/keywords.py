@@ -22,7 +22,6 @@ from sclip_plugin.shards.keywords import embedding
 from sclip_plugin.shards.keywords.captions import CaptionSpool, spooled
 from sclip_plugin.shards.keywords.embedding import TextTower
 from sclip_plugin.shards.keywords.extraction import (
-    ALL_METHODS,
     EMBEDDING,
     CountedKeywords,
     ExtractionOptions,
@@ -35,19 +34,20 @@ from sclip_plugin.shards.keywords.keyword_file import (
     origin_of_classes,
     origin_of_phrases,
 )
-from sclip_plugin.shards.keywords.phrases import PhraseOptions
+from sclip_plugin.shards.keywords.phrases import METHODS, PhraseOptions
 from sclip_plugin.shards.keywords.stop_words import languages, split_words
 from sclip_plugin.shards.keywords.variants import distinct_names
 from sclip_plugin.shards.recipes import recipe as recipes
 
 CLASSES = "classes"
-# flags that mean nothing to --method classes; the numbers among them and what they are where they are not given
+# the flags that take a number, and what they are where they are not given
 DEFAULTS = {
     "top": ExtractionOptions.top,
     "max_words": PhraseOptions.max_words,
     "min_count": ExtractionOptions.min_count,
     "workers": min(8, os.cpu_count() or 1),
 }
+# the flags that mean nothing to --method classes
 OF_PHRASES = ("top", "max_words", "min_count", "language", "workers", "stop_words", "keep_variants")
 LOW_COVERAGE, GENERIC = 0.5, 0.5  # shares of the captions below and above which a warning is printed (ours)
 SHOWN = 5  # near-duplicates that are named
@@ -58,10 +58,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("shards", nargs="?", metavar="SHARDS", help="folder, pattern or URL of paired shards (classes: optional)")
     add("--out", required=True, metavar="FILE", help="keyword file to write")
-    add("--method", choices=(*ALL_METHODS[:-1], CLASSES, EMBEDDING), default="yake", help="default: yake")
-    add("--top", type=int, metavar="K", help="keywords wanted (default: 100; the paper: 50 to 300)")
-    add("--max-words", type=int, metavar="N", help="longest phrase (default: 2)")
-    add("--min-count", type=int, metavar="N", help="captions that must hold a keyword (default: 1)")
+    add("--method", choices=(*METHODS, CLASSES, EMBEDDING), default=ExtractionOptions.method, help="default: yake")
+    add("--top", type=int, metavar="K", help=f"keywords wanted (default: {DEFAULTS['top']}; the paper: 50 to 300)")
+    add("--max-words", type=int, metavar="N", help=f"words of the longest phrase (default: {DEFAULTS['max_words']})")
+    add(
+        "--min-count",
+        type=int,
+        metavar="N",
+        help=f"captions that must hold a keyword (default: {DEFAULTS['min_count']})",
+    )
     add("--language", metavar="CODE", help="language of the stop-words, two letters (default: en)")
     add("--stop-words", metavar="FILE", help="more words that no keyword begins or ends with, one a line")
     add("--keep-variants", action="store_true", help="keep near-duplicates (tree, trees) apart")
