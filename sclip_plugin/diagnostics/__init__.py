@@ -3,4 +3,6 @@
     measures  figures of a step's pseudo-labels
     recorder  observes the loss, and writes the figures of the steps that are logged
     signs     tells from the figures that a run goes wrong
+
+A run writes the figures where the host's own figures go, and the warnings into its log.
 """

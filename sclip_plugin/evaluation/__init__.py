@@ -10,4 +10,6 @@
     zeroshot         evaluating a model on a classification set
     evaluate         evaluating a model on several sets: `sclip eval`, `sclip wiseft`
     during_training  evaluating a model while it is trained
+
+`evaluate_retrieval` and `evaluate_zeroshot` serve `sclip eval` and the evaluation inside training alike.
 """

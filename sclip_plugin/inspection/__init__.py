@@ -4,4 +4,6 @@
     labels       the pseudo-captions and keywords of images
     panel        labelled images drawn, as a picture or a page
     epoch_panel  the panel that a training run draws after every epoch
+
+`sclip inspect` and the image panel of a training run are made of these.
 """
