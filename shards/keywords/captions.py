@@ -33,7 +33,7 @@ class CaptionSpool:
     Only one reader at a time: a new pass begins at the first caption and ends an earlier one.
     """
 
-    def __init__(self, file: TextIO, count: int):
+    def __init__(self, file: TextIO, count: int) -> None:
         self._file, self._count = file, count
 
     def __len__(self) -> int:
