@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.hosts import TOUCHED, copy_host, patched_copy
-from tests.helpers.training import run_training
+from tests.helpers.training import run_training, train_arguments
 
 
 def python(program: str, **env) -> subprocess.CompletedProcess:
@@ -43,6 +43,29 @@ def test_training_is_hooked_whatever_is_imported_first(order):
     program = f"{order}\nprint([hasattr(getattr(m, n), '__wrapped__') for n in {names!r}])"
     run = python(program)
     assert run.stdout.strip() == str([True] * 5), run.stderr
+
+
+DDP_ON_CPU = """
+import os, tempfile, torch
+from torch import distributed as dist
+from open_clip_train.params import parse_args
+parse_args({arguments!r})
+dist.init_process_group("gloo", rank=0, world_size=1, init_method="file://" + tempfile.mktemp())
+try:
+    torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2), device_ids=[torch.device("cpu")])
+    print("DDP works")
+except ValueError as error:
+    print("refused:", str(error).split(".")[0])
+"""
+
+
+def test_ddp_on_the_cpu_is_stocks_unless_the_loss_is_ours(shards, tiny_model, tmp_path):
+    """Without `--loss sclip` nothing changes, a refusal included."""
+    stock = python(DDP_ON_CPU.format(arguments=["--train-data", "x.tar"]), SCLIP_PLUGIN_DISABLE="1").stdout
+    assert stock.startswith("refused: ")
+    assert python(DDP_ON_CPU.format(arguments=["--train-data", "x.tar"])).stdout == stock
+    sclip = python(DDP_ON_CPU.format(arguments=train_arguments(shards, tiny_model, tmp_path)))
+    assert sclip.stdout.strip() == "DDP works", sclip.stderr
 
 
 def test_disabled_by_the_environment():
