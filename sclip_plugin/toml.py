@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from sclip_plugin.errors import DataError
 
@@ -11,17 +12,19 @@ else:
     import tomli as tomllib
 
 
-def load_toml(path: str | Path) -> dict:
+def load_toml(path: str | Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
     Raises:
-        DataError: a file that is missing, not UTF-8 text or not TOML; names the file and, for bad TOML, the line.
+        DataError: the file is missing, not UTF-8 text or not TOML; names the file and, for bad TOML, the line.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
         return tomllib.loads(text.replace("\r\n", "\n"))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except RecursionError:
+        raise DataError(f"{path}: not valid TOML: nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"{path}: not valid TOML: {error}") from None
     except OSError as error:

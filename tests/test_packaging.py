@@ -12,6 +12,17 @@ ROOT = Path(__file__).parent.parent
 TREES = {"sclip_plugin": "sclip_plugin", "shards": "sclip_plugin/shards", "patches": "sclip_plugin/patches"}
 
 
+USER = """
+from sclip_plugin import SClipLoss, Vocabulary
+from sclip_plugin.transport import sinkhorn
+
+reveal_type(SClipLoss(pseudo_label="hard-image").settings.sinkhorn_iterations)
+reveal_type(Vocabulary(["tree"]).indices("a tree"))
+reveal_type(sinkhorn)
+SClipLoss(caption_weight="much")
+"""
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     work = tmp_path_factory.mktemp("wheel")
@@ -59,3 +70,32 @@ def test_a_plain_install_works_from_the_checkout_and_elsewhere(wheel, tmp_path):
         )
         assert run.returncode == 0, run.stderr
         assert str(folder) in run.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("installed")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), str(wheel)]
+    subprocess.run(command, check=True)
+    return folder
+
+
+def mypy(*arguments, folder: Path, cwd: Path) -> subprocess.CompletedProcess:
+    """mypy with the project's settings on what is installed in `folder`, seen from elsewhere."""
+    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env={"MYPYPATH": str(folder), "PATH": ""}, capture_output=True, text=True)
+
+
+def test_types_hold_on_an_installed_copy(installed, tmp_path):
+    done = mypy("-p", "sclip_plugin", folder=installed, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_a_users_program_sees_the_types(installed, tmp_path):
+    (tmp_path / "user.py").write_text(USER)
+    said = mypy(tmp_path / "user.py", folder=installed, cwd=tmp_path).stdout
+    assert 'Revealed type is "int"' in said, said
+    assert 'Revealed type is "list[int]"' in said
+    assert "-> sclip_plugin.loss.transport.Transport" in said
+    assert said.count("error:") == 1
+    assert 'Argument "caption_weight" to "SClipLoss" has incompatible type "str"; expected "float"' in said
