@@ -1,4 +1,4 @@
-"""What `import torch` calls (entry point `torch.backends`): register one post-import hook, and nothing else.
+"""What `import torch` calls by the entry point `torch.backends`: it registers one post-import hook, nothing else.
 
 The hook fires when `open_clip_train` is imported, so a process that does not train with open_clip never loads more of
 this package. Neither torch nor open_clip is imported here, and no error may leave: `import torch` must not break.
@@ -12,12 +12,12 @@ _done = False
 
 
 def disabled() -> bool:
-    """True where `SCLIP_PLUGIN_DISABLE` is set to anything but nothing or 0."""
+    """True where the environment variable `SCLIP_PLUGIN_DISABLE` is set, and to something else than 0."""
     return os.environ.get(DISABLE, "") not in ("", "0")
 
 
 def register() -> None:
-    """Register the hook once. Never raises."""
+    """Register the hook. A second call does nothing; no call raises."""
     global _done
     if _done or disabled():
         return
@@ -30,7 +30,7 @@ def register() -> None:
         print(f"sclip_plugin: not active, its import hook could not be set: {error!r}", file=sys.stderr)
 
 
-def _install(_module) -> None:
+def _install(_module: object) -> None:
     try:
         from sclip_plugin.host import install
 

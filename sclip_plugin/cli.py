@@ -48,9 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     """Parse the arguments; only the module of the command asked for is imported."""
-    parser = argparse.ArgumentParser(
-        prog="sclip", description="Prepare data for S-CLIP runs, check and evaluate them."
-    )
+    parser = argparse.ArgumentParser(prog="sclip", description="Prepare data for S-CLIP runs, check and evaluate them.")
     parser.add_argument("--version", action="version", version=f"sclip-plugin {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = next((word for word in argv if not word.startswith("-")), None)

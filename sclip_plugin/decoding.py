@@ -88,7 +88,7 @@ def decode_rgb(data: bytes, draft: int | None = None) -> Image.Image:
 
 
 def draft_side(transform: Callable[[Any], Any]) -> int:
-    """The smallest side that a draft of a JPEG may have in training, in pixels: twice what the smallest crop is resized to.
+    """The smallest side in pixels that a draft of a JPEG may have: twice what the smallest crop is resized to.
 
     The factor is ours: at twice the resolution, resizing hides what the draft leaves out.
 

@@ -59,12 +59,12 @@ class Layout:
 
     @property
     def slots(self) -> int:
-        """Slots in all, W·n."""
+        """The number of slots, W·n."""
         return self.world_size * self.num_workers
 
     @property
     def slot(self) -> int:
-        """Number of this slot."""
+        """The number of this slot among all."""
         return self.rank * self.num_workers + self.worker
 
     def own_steps(self, first: int = 0, stop: int | None = None) -> range:

@@ -6,6 +6,7 @@ Legend: U unpaired images, B paired samples, D width. With several ranks U count
 import torch
 from torch import Tensor
 
+from sclip_plugin.loss.settings import LossSettings
 from sclip_plugin.loss.transport import at_least_float32, transport_plan
 
 
@@ -22,10 +23,10 @@ def pseudo_labels(
     logit_scale: Tensor,
     *,
     epsilon: float | None = None,
-    iterations: int = 10,
+    iterations: int = LossSettings.sinkhorn_iterations,
     world_size: int = 1,
 ) -> Tensor:
-    """P (U, B), rows sum to 1.
+    """The pseudo-captions P (U, B): how much each unpaired image draws from each caption. Rows sum to 1.
 
     Args:
         choice: one of `settings.PSEUDO_LABELS`. It names the rule only; `support` is what it is applied to.

@@ -29,7 +29,7 @@ class Transport:
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Half types raised to float32; float32 and float64 stay."""
+    """The tensor, with half types raised to float32; float32 and float64 stay as they are."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
@@ -83,7 +83,7 @@ def transport_plan(
     world_size: int = 1,
     group: dist.ProcessGroup | None = None,
 ) -> Tensor:
-    """The plan of `sinkhorn`, without the price of its marginal error: what the loss needs. Arguments are the same."""
+    """The plan of `sinkhorn` alone, for the loss, which needs no marginal error. The arguments are the same."""
     _check(cost, epsilon, iterations)
     kernel = at_least_float32(cost) / -epsilon  # log K, (U, B)
     if iterations == 0:
