@@ -1,23 +1,32 @@
-"""A contact sheet: a few samples of each part with their captions, as one PNG to look at."""
+"""A contact sheet: a few samples of each part with their captions, as one PNG."""
 
 import io
 import os
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-SIDE, GAP, LINES, TEXT = 200, 14, 4, 13  # pixels of a thumbnail, between them; lines below it; size of the letters
-COLUMNS = 6
+SIDE: Final = 200  # pixels of a thumbnail
+GAP: Final = 14  # pixels between thumbnails
+LINES: Final = 4  # of text below a thumbnail
+TEXT: Final = 13  # size of the letters
+COLUMNS: Final = 6  # thumbnails side by side
 INK, FAINT, PAPER, FRAME = "#1c1e21", "#6b7280", "white", "#d7dae0"
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """data: an encoded image. texts: what stands below it, each wrapped; as far as there is room."""
+    """An image on a contact sheet.
+
+    Attributes:
+        data: the encoded image.
+        texts: what stands below it, each wrapped, as far as there is room.
+    """
 
     data: bytes
     texts: tuple[str, ...]
@@ -30,14 +39,19 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
-def draw(rows: Iterable[tuple[str, list[Thumbnail]]], path: Path) -> None:
-    """Write the sheet of (title, thumbnails) rows, at most `COLUMNS` in a line; it appears whole or not at all."""
-    rows = [(title, thumbnails) for title, thumbnails in rows if thumbnails]
+def draw(rows: Iterable[tuple[str, Sequence[Thumbnail]]], path: Path) -> None:
+    """Write the sheet as a PNG, which appears whole or not at all.
+
+    Args:
+        rows: (title, thumbnails) of each part; a part without thumbnails is left out.
+        path: the PNG file.
+    """
+    filled = [(title, thumbnails) for title, thumbnails in rows if thumbnails]
     line = SIDE + LINES * (TEXT + 4) + 2 * GAP
-    lines = sum(-(-len(thumbnails) // COLUMNS) for _, thumbnails in rows)
-    sheet = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, GAP + len(rows) * 34 + lines * line), PAPER)
+    lines = sum(-(-len(thumbnails) // COLUMNS) for _, thumbnails in filled)
+    sheet = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, GAP + len(filled) * 34 + lines * line), PAPER)
     pen, y = ImageDraw.Draw(sheet), GAP
-    for title, thumbnails in rows:
+    for title, thumbnails in filled:
         pen.text((GAP, y), title, fill=INK, font=_font(18))
         y += 34
         for first in range(0, len(thumbnails), COLUMNS):
@@ -52,7 +66,7 @@ def draw(rows: Iterable[tuple[str, list[Thumbnail]]], path: Path) -> None:
 def _thumbnail(sheet: Image.Image, pen: ImageDraw.ImageDraw, thumbnail: Thumbnail, x: int, y: int) -> None:
     with Image.open(io.BytesIO(thumbnail.data)) as picture:
         small = picture.convert("RGB")
-    scale = SIDE / max(small.size)  # small images are enlarged: icons would be dots
+    scale = SIDE / max(small.size)  # small images are enlarged, or icons would be dots
     size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
     small = small.resize(size, Image.Resampling.BICUBIC if scale < 1 else Image.Resampling.NEAREST)
     sheet.paste(small, (x + (SIDE - size[0]) // 2, y + (SIDE - size[1]) // 2))
@@ -64,7 +78,7 @@ def _thumbnail(sheet: Image.Image, pen: ImageDraw.ImageDraw, thumbnail: Thumbnai
 
 
 def _wrapped(texts: tuple[str, ...]) -> list[str]:
-    """At most `LINES` lines that fit a thumbnail's width."""
+    """The texts in lines that fit a thumbnail's width, at most `LINES` of them."""
     letters = int(SIDE / _font(TEXT).getlength("n"))
     lines = [line for text in texts for line in textwrap.wrap(text, letters, subsequent_indent="  ")]
     if len(lines) > LINES:

@@ -1,29 +1,37 @@
 """One image: what its header says, whether open_clip decodes it right as it is, and the bytes for the shard.
 
-open_clip opens an image with PIL and converts it to RGB: that is wrong for 16 bits (saturates), alpha (dropped, not
-composited) and EXIF rotation (ignored), and its loader knows no suffix but jpg, jpeg, png and webp.
+open_clip opens an image with PIL and converts it to RGB. That is wrong for 16 bits (they saturate), for alpha (it is
+dropped and not composited) and for EXIF rotation (it is ignored); and its loader knows no suffix but jpg, jpeg, png and
+webp. Such images are re-encoded, all others are copied byte for byte.
 """
 
 import hashlib
 import io
 from dataclasses import dataclass
+from typing import BinaryIO, Final
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from sclip_plugin.decoding import EMPTY, ImageFault, load, open_image
+from sclip_plugin.shards.locator import Readable
 
-COPIED = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
+COPIED: Final = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}  # format → suffix
 _PLAIN_MODES = ("RGB", "L", "1", "P", "YCbCr")
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
-_ORIENTATION = 0x0112
-JPEG_QUALITY = 95
-END = 2048  # bytes at both ends that make the fingerprint
+_ORIENTATION = 0x0112  # the EXIF tag
+JPEG_QUALITY: Final = 95  # ours: of what must be re-encoded as JPEG, where the user wants no other
+END: Final = 2048  # bytes at both ends of a file that make its fingerprint
 
 
 @dataclass(frozen=True)
 class Transform:
-    """resize: pixels of the shorter side (never enlarged), or None. quality: JPEG quality of everything, or None."""
+    """What is done to every image, beside what open_clip needs.
+
+    Attributes:
+        resize: pixels that the shorter side is shrunk to (images are never enlarged); None: sizes stay.
+        quality: JPEG quality in which every image is re-encoded; None: images are copied where they can be.
+    """
 
     resize: int | None = None
     quality: int | None = None
@@ -33,8 +41,12 @@ class Transform:
 class Verdict:
     """What inspection says of an image.
 
-    suffix: of the member. recode: why it must be re-encoded, "" where its bytes are copied. size: bytes. fingerprint:
-    equal images have equal ones; of both ends of the file. fault: why it cannot be used, "" where it can.
+    Attributes:
+        suffix: of its member in a shard.
+        recode: why the image must be re-encoded; "" where its bytes are copied.
+        size: bytes of the file.
+        fingerprint: a hash of both ends of the file; equal files have equal ones.
+        fault: why the image cannot be used; "" where it can.
     """
 
     suffix: str = ""
@@ -44,8 +56,8 @@ class Verdict:
     fault: str = ""
 
 
-def inspect(image, transform: Transform, check: bool = False) -> Verdict:
-    """Verdict on an image (`open()`, `size`) from its header; `check` decodes it too."""
+def inspect(image: Readable, transform: Transform, check: bool = False) -> Verdict:
+    """The verdict on an image, from its header; with `check` the image is decoded too."""
     try:
         size = image.size
         if size == 0:
@@ -61,8 +73,8 @@ def inspect(image, transform: Transform, check: bool = False) -> Verdict:
         return Verdict(fault=f"unreadable file ({error.strerror or error})")
 
 
-def fingerprint_of(file, size: int) -> bytes:
-    """16 bytes that are equal for equal files: a hash of both ends."""
+def fingerprint_of(file: BinaryIO, size: int) -> bytes:
+    """16 bytes that are equal for equal files of this size: a hash of both ends."""
     file.seek(0)
     found = hashlib.blake2b(file.read(END), digest_size=16)
     file.seek(max(0, size - END))
@@ -71,8 +83,9 @@ def fingerprint_of(file, size: int) -> bytes:
 
 
 def _judge(picture: Image.Image, transform: Transform) -> tuple[str, str]:
+    """The suffix of the member, and why the image must be re-encoded ("" where it need not)."""
     recode = _reason(picture, transform)
-    suffix = COPIED.get(picture.format, "png")
+    suffix = COPIED.get(picture.format or "", "png")
     if recode:
         suffix = "jpg" if suffix == "jpg" or transform.quality is not None else "png"
     return suffix, recode
@@ -104,10 +117,15 @@ def _rotated(picture: Image.Image) -> bool:
 
 
 def encode(data: bytes, suffix: str, transform: Transform) -> bytes:
-    """`data` upright, 8-bit, RGB or grey, without alpha (composited on white), resized if asked, as "jpg" or "png".
+    """The image upright, in 8 bits, RGB or grey, without alpha (composited on white), and resized if that is asked.
+
+    Args:
+        data: an encoded image.
+        suffix: "jpg" or "png", the format of the result.
+        transform: the size and the JPEG quality that are wanted.
 
     Raises:
-        ImageFault: it does not decode.
+        ImageFault: the image does not decode.
     """
     with open_image(io.BytesIO(data)) as picture:
         load(picture)
@@ -122,7 +140,7 @@ def encode(data: bytes, suffix: str, transform: Transform) -> bytes:
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
-    """Grey (L) or RGB pixels, no palette and no metadata."""
+    """The image in grey (L) or RGB, without a palette and without metadata."""
     if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
@@ -135,7 +153,7 @@ def _flatten(picture: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(pixels: np.ndarray, picture: Image.Image) -> np.ndarray:
-    """uint8 of the same shape: 16 bits divided by 257, wider types stretched from their least to greatest value."""
+    """The pixels as uint8: 16 bits are divided by 257, wider types are stretched from their least to greatest value."""
     if picture.mode.startswith("I;16") or picture.format in ("PNG", "PPM"):
         return np.round(pixels.astype(np.float64).clip(0, 65535) / 257).astype(np.uint8)
     values = np.nan_to_num(pixels.astype(np.float64))
@@ -147,5 +165,5 @@ def _shrink(picture: Image.Image, shorter: int | None) -> Image.Image:
     if shorter is None or min(picture.size) <= shorter:
         return picture
     scale = shorter / min(picture.size)
-    size = tuple(max(shorter, round(side * scale)) for side in picture.size)
-    return picture.resize(size, Image.Resampling.BICUBIC)
+    width, height = (max(shorter, round(side * scale)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""Keys of samples: what a name becomes inside shards, where keys have no dot, no space and nothing but ASCII."""
+"""Keys of samples: what a name becomes inside shards, where a key is of ASCII letters, digits, `_` and `-`."""
 
 import hashlib
 import re
@@ -7,7 +7,7 @@ KEY_LENGTH = 80  # with the suffix below the 100 bytes of a plain tar header
 
 
 def stem(source: str) -> str:
-    """The source name without the last suffix: `a/b.c.jpg` → `a/b.c`."""
+    """The source name without its last suffix: `a/b.c.jpg` → `a/b.c`."""
     folder, slash, name = source.rpartition("/")
     return folder + slash + (name.rpartition(".")[0] or name)
 
@@ -18,7 +18,12 @@ def plain_key(base: str) -> str:
 
 
 def key(source: str, unique: bool) -> str:
-    """The key of a source name; with eight digits of its hash where the plain one is not unique, empty or too long."""
+    """The key of a source name, with eight digits of its hash where the plain key is empty, too long, or not unique.
+
+    Args:
+        source: the source name.
+        unique: whether no other sample has this plain key, also without case.
+    """
     plain = plain_key(stem(source))
     if unique and len(plain) <= KEY_LENGTH and plain.strip("_"):
         return plain

@@ -1,21 +1,33 @@
 """Where the bytes of an image are: in a file of its own, in a part of a larger file, or in rows of pixels.
 
-A `Locator` is what the scratch index stores; `open_image` turns it into an object that gives the bytes.
+A `Locator` is what the scratch index stores; `open_image` turns it into a `StoredImage`, which gives the bytes.
 """
 
 import io
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Protocol
 
 from sclip_plugin.errors import UsageError
 
-PIXEL_ROWS = "input_image"  # the array of a FashionGen file that holds the pixels
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from h5py import File
+
+PIXEL_ROWS: Final = "input_image"  # the array of a FashionGen file that holds the pixels
 
 
 class Locator(NamedTuple):
-    """Where an image is, as the index stores it. form: a name that `open_image` knows. offset: -1 for a whole file."""
+    """Where an image is, as the index stores it.
+
+    Attributes:
+        form: "file", "slice" or "pixels", as `open_image` knows them.
+        path: the file.
+        offset: of a slice: its first byte; of pixels: the row; -1 for a whole file.
+        length: bytes; -1 for a whole file.
+    """
 
     form: str
     path: str
@@ -23,22 +35,30 @@ class Locator(NamedTuple):
     length: int = -1
 
 
-class Image(Protocol):
-    """The bytes of an encoded image."""
-
-    @property
-    def locator(self) -> Locator: ...
+class Readable(Protocol):
+    """An encoded image that can be opened."""
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Its length in bytes."""
         ...
 
-    def open(self):
-        """A seekable binary file object; whoever opens it closes it."""
+    def open(self) -> BinaryIO:
+        """A seekable file with its bytes, which the caller closes."""
         ...
 
-    def read(self) -> bytes: ...
+
+class StoredImage(Readable, Protocol):
+    """An encoded image in its place on the disk."""
+
+    @property
+    def locator(self) -> Locator:
+        """Where it is."""
+        ...
+
+    def read(self) -> bytes:
+        """All of its bytes."""
+        ...
 
 
 @dataclass(slots=True, frozen=True)
@@ -55,7 +75,7 @@ class FileImage:
     def size(self) -> int:
         return os.path.getsize(self.path)
 
-    def open(self):
+    def open(self) -> BinaryIO:
         return open(self.path, "rb")
 
     def read(self) -> bytes:
@@ -79,7 +99,7 @@ class SliceImage:
     def size(self) -> int:
         return self.length
 
-    def open(self):
+    def open(self) -> BinaryIO:
         return io.BufferedReader(_Window(self.path, self.offset, self.length))
 
     def read(self) -> bytes:
@@ -89,7 +109,7 @@ class SliceImage:
 
 
 class _Window(io.RawIOBase):
-    """A part of a file, as a file."""
+    """A part of a file, as a file of its own."""
 
     def __init__(self, path: str, offset: int, length: int):
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by close)
@@ -109,10 +129,11 @@ class _Window(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
-    def readinto(self, buffer) -> int:
-        wanted = max(0, min(len(buffer), self._length - self._at))
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        view = memoryview(buffer)
+        wanted = max(0, min(len(view), self._length - self._at))
         self._file.seek(self._first + self._at)
-        found = self._file.readinto(memoryview(buffer)[:wanted]) or 0
+        found = self._file.readinto(view[:wanted]) or 0
         self._at += found
         return found
 
@@ -121,11 +142,11 @@ class _Window(io.RawIOBase):
         super().close()
 
 
-def h5py():
-    """The h5py package.
+def h5py() -> ModuleType:
+    """The h5py package, which an extra installs.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: the package is not installed.
     """
     try:
         import h5py
@@ -135,14 +156,20 @@ def h5py():
 
 
 @lru_cache(maxsize=4)
-def open_hdf5(path: str):
+def open_hdf5(path: str) -> "File":
     """The HDF5 file, which stays open for the next caller."""
     return h5py().File(path, "r")
 
 
 @dataclass(slots=True, frozen=True)
 class PixelImage:
-    """Row `row` of an HDF5 file's `input_image`, (H, W, 3) uint8, as a PPM file, so that it is encoded like one."""
+    """An image that stands as pixels in an HDF5 file. It reads as a PPM file, so that it is encoded like one.
+
+    Attributes:
+        path: the HDF5 file.
+        row: position in its array `input_image`, of shape (N, H, W, 3) and type uint8.
+        length: bytes of the PPM file.
+    """
 
     path: str
     row: int
@@ -156,7 +183,7 @@ class PixelImage:
     def size(self) -> int:
         return self.length
 
-    def open(self):
+    def open(self) -> BinaryIO:
         return io.BytesIO(self.read())
 
     def read(self) -> bytes:
@@ -165,7 +192,7 @@ class PixelImage:
         return b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()
 
 
-def open_image(place: Locator) -> Image:
+def open_image(place: Locator) -> StoredImage:
     """The image at a locator."""
     if place.form == "file":
         return FileImage(place.path)

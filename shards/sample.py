@@ -3,26 +3,35 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from sclip_plugin.shards.locator import Image
+from sclip_plugin.shards.locator import StoredImage
 
 
 @dataclass(slots=True)
 class Sample:
     """One image and what a source says about it.
 
-    A source may give an image several times: their captions are joined (see `index.SampleIndex.add`).
+    A source may give an image several times; the captions are joined (`SampleIndex.add`). A reader fills the fields
+    from `source` to `bare`, a conversion the others. A reader of shards gives `key` and `suffix` itself; then the image
+    is not looked at.
 
-    source: name within the data set, `/`-separated. captions: as the source has them; empty for an image without
-    text. label: class name. group: samples of one group never straddle a split. split: the source's own ("train",
-    "val", "test", …), None where it has none. where: the place in the source, for messages. bare: the source only
-    lists the image, and says nothing against what it says elsewhere. The rest is filled by the conversion: key in the
-    shards, suffix of the image member, why the image must be re-encoded ("" = copied), size in bytes and fingerprint
-    (`images.Verdict`).
-    A reader of shards gives key and suffix itself; then the image is not looked at.
+    Attributes:
+        source: name within the data set, separated by `/`.
+        image: where its bytes are.
+        captions: as the source has them; empty for an image without text.
+        label: class name.
+        group: samples of one group are never on two sides of a split.
+        split: the source's own ("train", "val", "test", …); None where it has none.
+        where: the place in the source, for messages.
+        bare: whether the source only lists the image, and says nothing against what it says of it elsewhere.
+        key: in the shards.
+        suffix: of the image's member in a shard.
+        recode: why the image must be re-encoded; "" where its bytes are copied.
+        size: bytes.
+        fingerprint: as of `images.Verdict`.
     """
 
     source: str
-    image: Image
+    image: StoredImage
     captions: list[str] = field(default_factory=list)
     label: str | None = None
     group: str | None = None
@@ -38,22 +47,30 @@ class Sample:
 
 @dataclass
 class Tally:
-    """Counts of images and captions: read = written + the sum of skipped."""
+    """What was read and what was left out: what was read is the sum of what is written and what is skipped.
+
+    Attributes:
+        images: images read.
+        captions: captions read.
+        skipped_images: images left out, by reason.
+        skipped_captions: captions left out, by reason.
+        notes: what the user should see although nothing was left out for it.
+    """
 
     images: int = 0
     captions: int = 0
-    skipped_images: Counter = field(default_factory=Counter)
-    skipped_captions: Counter = field(default_factory=Counter)
-    notes: Counter = field(default_factory=Counter)  # things the user should see that leave nothing out
+    skipped_images: Counter[str] = field(default_factory=Counter)
+    skipped_captions: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
 
     def skip_image(self, reason: str, captions: int = 0) -> None:
-        """An image that was read but cannot be used, with its captions."""
+        """Count an image that was read but cannot be used, and so many captions of it."""
         self.images += 1
         self.skipped_images[reason] += 1
         self.skip_captions(f"{reason} (its image)" if captions else "", captions)
 
     def skip_captions(self, reason: str, number: int = 1) -> None:
-        """Captions that were read but belong to no image."""
+        """Count captions that were read but belong to no image."""
         if number:
             self.captions += number
             self.skipped_captions[reason] += number

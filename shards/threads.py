@@ -1,37 +1,45 @@
-"""Work in threads or processes, results in order, a bounded amount of it under way."""
+"""Work in threads or processes: results come in order, and a bounded amount of work is under way."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import chain, islice
 from multiprocessing import get_context
+from typing import Final, TypeVar
 
-AHEAD = 4  # items under way or waiting, as a multiple of the workers
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+AHEAD: Final = 4  # items under way or waiting, as a multiple of the workers
 
 
-def in_threads(function: Callable, items: Iterable, workers: int) -> Iterator:
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """`function` of each item, in the items' order; items are drawn only as fast as results are taken.
 
-    For what releases Python's lock: reading, hashing, codecs. A killed run leaves no children.
+    This is for work that releases Python's lock: reading, hashing, codecs. A killed run leaves no child processes.
     """
     yield from _in_order(ThreadPoolExecutor(max(1, workers)), function, items, workers)
 
 
-def in_processes(function: Callable, items: Iterable, workers: int) -> Iterator:
-    """The same in processes, for work in Python; `function`, items and results are pickled. One item, or one worker,
-    needs none."""
-    items = iter(items)
-    first = list(islice(items, 2))
-    items = chain(first, items)
+def in_processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """As `in_threads`, but in processes, for work in Python; `function`, items and results are pickled.
+
+    Where there is one item or one worker, no process is started.
+    """
+    rest = iter(items)
+    first = list(islice(rest, 2))
+    everything = chain(first, rest)
     if workers < 2 or len(first) < 2:
-        yield from map(function, items)
+        yield from map(function, everything)
     else:
-        # not forked: threads of a progress bar may be running
-        yield from _in_order(ProcessPoolExecutor(workers, get_context("spawn")), function, items, workers)
+        # not forked, since threads of a progress bar may be running
+        yield from _in_order(ProcessPoolExecutor(workers, get_context("spawn")), function, everything, workers)
 
 
-def _in_order(executor: Executor, function: Callable, items: Iterable, workers: int) -> Iterator:
-    waiting: deque = deque()
+def _in_order(
+    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Iterator[Result]:
+    waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
             waiting.append(executor.submit(function, item))

@@ -1,4 +1,4 @@
-"""The scratch folder of a conversion, inside its output: gone again where nothing came of it."""
+"""The scratch folder of a conversion, inside its output folder. It is removed at the end, whatever happens."""
 
 import os
 import shutil
@@ -6,19 +6,22 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.conversion.index import SampleIndex
 from sclip_plugin.shards.conversion.writer import PROGRESS
 
-INDEX, SPOOL = "index.sqlite", "spool"
+INDEX: Final = "index.sqlite"
+SPOOL: Final = "spool"
 
 
 @contextmanager
 def workspace(root: Path) -> Iterator[tuple[SampleIndex, Path]]:
-    """(an empty index, a folder for spooled images) below `root`; both are removed at the end.
+    """An empty index, and a folder for spooled images that is made when it is needed, both below `root`.
 
-    What a killed run left of them is removed first. Folders that are empty then, and were not there before, go too.
+    What a killed run left of them is removed first. At the end both are removed, and so are the folders that this
+    function made and that are empty then.
 
     Raises:
         DataError: the index cannot be written.
