@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.helpers.hosts import VERSION
 from tests.helpers.sets import write_classification_set, write_retrieval_set
 from tests.helpers.training import run_training, train_arguments
 
@@ -56,11 +57,15 @@ def test_trains_with_three_losses_and_a_checkpoint_that_stock_open_clip_loads(sh
     assert "equal True" in loaded.stdout, loaded.stderr
 
 
+# open_clip 3.0.0 can lock text towers of Hugging Face only, not its own.
+LOCK_TEXT = None if VERSION == "3.0.0" else True
+
+
 @pytest.mark.parametrize(
     "flags",
     [
         {"accum_freq": 2, "batch_size": 4, "workers": 0},
-        {"lock_text": True, "lock_image": True, "grad_checkpointing": True},
+        {"lock_text": LOCK_TEXT, "lock_image": True, "grad_checkpointing": True},
         {"precision": "amp_bf16", "batch_size": 7, "workers": 3},
         {"keywords": None, "dataset_resampled": True, "unpaired_batch_size": 12},
         {"sclip_pseudo_label": "hard-text", "sclip_keyword_targets": "uniform", "keyword_template": "a photo of {}"},
