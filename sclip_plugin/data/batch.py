@@ -66,14 +66,15 @@ class MixedBatch:
     """What a loader's worker hands over.
 
     Attributes:
-        images: the batch's images; None where the worker cannot go on.
-        texts: the batch's texts; None likewise.
+        images: the batch's images, pairs and unpaired ones, or the pairs' pixels alone; None where the worker cannot go
+            on.
+        texts: the batch's texts, or their tokens alone; None likewise.
         counts: what was read since the worker's last batch, by outcome ("paired: read", "paired: no caption", …).
         error: why the worker cannot go on; None where it can.
     """
 
-    images: MixedImages | None = None
-    texts: MixedTexts | None = None
+    images: MixedImages | Tensor | None = None
+    texts: MixedTexts | Tensor | None = None
     counts: Counter = field(default_factory=Counter)
     error: str | None = None
 

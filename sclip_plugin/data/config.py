@@ -1,4 +1,4 @@
-"""What a mixed loader needs to know before it reads anything."""
+"""What a mixed loader needs to know before it reads anything. Legend: W ranks, B pairs, U unpaired images."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from sclip_plugin.data.shard_list import ShardSet
 
 @dataclass(frozen=True)
 class MixedConfig:
-    """The two data sets of a run, and how they are divided into batches.
+    """The data sets of a run, and how they are divided into batches.
 
     Attributes:
         paired: the images with captions.
-        unpaired: the images without.
+        unpaired: the images without; None: the loader gives pairs alone, as open_clip's own does.
         batch_size: pairs per rank and micro-step, B.
         unpaired_batch_size: unpaired images per rank and micro-step, U.
         accum: micro-steps per optimizer step; a global batch is W·B·accum pairs.
@@ -23,9 +23,9 @@ class MixedConfig:
     """
 
     paired: ShardSet
-    unpaired: ShardSet
+    unpaired: ShardSet | None
     batch_size: int
-    unpaired_batch_size: int
+    unpaired_batch_size: int = 0
     accum: int = 1
     rank: int = 0
     world_size: int = 1

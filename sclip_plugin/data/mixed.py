@@ -1,5 +1,7 @@
 """The mixed loader: one DataLoader whose workers give whole batches of B pairs and U unpaired images.
 
+Without unpaired images it gives batches as open_clip's own loader does: images and tokens.
+
 Legend: B pairs and U unpaired images per rank and micro-step, W ranks, S micro-steps per epoch, K keywords.
 """
 
@@ -38,8 +40,7 @@ class SharedEpoch:
 class MixedDataset(IterableDataset):
     """Gives this slot's `MixedBatch`es of the epoch in `epoch`; see `data.order` for who reads what.
 
-    Crops, captions and orders are a function of seed, layout and epoch (with workers; without, the transform draws from
-    the process's own generators).
+    Crops, captions and orders are a function of seed, layout and epoch.
     """
 
     def __init__(
@@ -58,8 +59,6 @@ class MixedDataset(IterableDataset):
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         slot = Slot(self.config, self.transform, self.epoch.get_value(), worker, workers)
-        if info:
-            slot.seed_transforms()
         try:
             for pairs, images in slot.batches():
                 yield self.collate(pairs, images, slot.counts)
@@ -68,10 +67,15 @@ class MixedDataset(IterableDataset):
             yield MixedBatch(error=str(error))
 
     def collate(self, pairs: list, images: list, counts: Counter) -> MixedBatch:
-        """One batch of decoded (image, caption) pairs and unpaired images, stacked and tokenised once."""
+        """One batch of decoded (image, caption) pairs and unpaired images, stacked and tokenised once.
+
+        Where the configuration has no unpaired set the batch is two tensors, as open_clip's own loader gives.
+        """
         # in a worker this stacks into shared memory, from which the batch is handed over without another copy
         pixels = default_collate([image for image, _ in pairs] + images)
         texts = [caption for _, caption in pairs]
+        if self.config.unpaired is None:
+            return MixedBatch(pixels, self.tokenizer(texts), Counter(counts))
         candidates = None
         if self.vocabulary is not None:
             candidates = torch.zeros(len(texts), len(self.vocabulary), dtype=torch.bool)
@@ -85,7 +89,10 @@ class MixedDataset(IterableDataset):
 
 
 class MixedLoader:
-    """Iterates (MixedImages, MixedTexts); one iteration is one epoch of exactly `num_batches` micro-steps.
+    """Iterates over batches; one iteration is one epoch of exactly `num_batches` micro-steps.
+
+    A batch is (`MixedImages`, `MixedTexts`), or without unpaired images (pixels, tokens): tensors (B, 3, H, W) and
+    (B, L).
 
     Args:
         config: the data sets and their batches.
@@ -132,7 +139,7 @@ class MixedLoader:
     def __len__(self) -> int:
         return self.num_batches
 
-    def __iter__(self) -> Iterator[tuple[MixedImages, MixedTexts]]:
+    def __iter__(self) -> Iterator[tuple[MixedImages | Tensor, MixedTexts | Tensor]]:
         for batch in self._loader:
             if batch.images is None or batch.texts is None:
                 raise DataError(batch.error)

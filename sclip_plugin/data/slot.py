@@ -3,14 +3,10 @@
 Legend: B pairs and U unpaired images per rank and micro-step, W ranks, S micro-steps per epoch.
 """
 
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any
-
-import numpy as np
-import torch
 
 from sclip_plugin.data.config import MixedConfig
 from sclip_plugin.data.order import (
@@ -24,6 +20,7 @@ from sclip_plugin.data.order import (
     runs,
     whole_shards,
 )
+from sclip_plugin.data.randomness import Generators
 from sclip_plugin.data.samples import Members, Skip, captions, image_bytes
 from sclip_plugin.data.shard_list import ShardSet
 from sclip_plugin.data.stream import Raw, SampleStream, take
@@ -67,24 +64,33 @@ class Slot:
         self.caption_rng = generator("captions", *self.key)
         self.counts: Counter = Counter()
 
-    def seed_transforms(self) -> None:
-        """Seed the generators from which crops and flips are drawn in this worker's process."""
-        seed = generator("transforms", *self.key).getrandbits(32)
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
-
     def batches(self) -> Iterator[tuple[list, list]]:
         """B (image, caption) pairs and U unpaired images for each of this slot's micro-steps, in order.
+
+        Pairs, captions and crops are the same whether there are unpaired images or not, so that a run without them can
+        be compared with one that has them.
 
         Raises:
             DataError: a whole pass over a set held no usable sample.
         """
-        stream = self._stream("unpaired", self.config.unpaired, self._decode_image)
-        images = self._samples(stream, self.config.unpaired, self.unpaired, self._unpaired_window())
-        for pairs in self._pairs():
-            drawn = list(islice(images, self.config.unpaired_batch_size))
+        unpaired = self.config.unpaired
+        images: Iterator[tuple[Raw, Any]] = iter(())
+        if unpaired is not None:
+            stream = self._stream("unpaired", unpaired, self._decode_image)
+            images = self._samples(stream, unpaired, self.unpaired, self._unpaired_window(unpaired))
+        crops_of_pairs, crops_of_images = self._generators("transforms"), self._generators("unpaired transforms")
+        batches = self._pairs()
+        while True:
+            with crops_of_pairs:
+                pairs = next(batches, None)
+            if pairs is None:
+                return
+            with crops_of_images:
+                drawn = list(islice(images, self.config.unpaired_batch_size))
             yield [pair for _, pair in pairs], [image for _, image in drawn]
+
+    def _generators(self, name: str) -> Generators:
+        return Generators(generator(name, *self.key).getrandbits(32))
 
     def _stream(self, name: str, source: ShardSet, decode: Callable[[Raw], Any]) -> SampleStream:
         return SampleStream(source.shards.urls, name, decode, source.shards.flag, self.counts)
@@ -131,12 +137,12 @@ class Slot:
         first = ((step - block.first) * self.config.world_size + self.config.rank) * self.paired.batch
         return stream.decoded(stream.raw(runs(block.samples[first : first + self.paired.batch])))
 
-    def _unpaired_window(self) -> Iterator[Segment] | None:
+    def _unpaired_window(self, unpaired: ShardSet) -> Iterator[Segment] | None:
         """Segments of the endless unpaired sequence that this slot reads in this epoch; None: sizes are unknown."""
         config, layout = self.config, self.unpaired
-        if config.resampled or config.unpaired.sizes is None:
+        if config.resampled or unpaired.sizes is None:
             return None
-        passes = Passes(config.unpaired.sizes, config.seed, "unpaired")
+        passes = Passes(unpaired.sizes, config.seed, "unpaired")
         epoch_start = self.epoch * config.steps * config.world_size * layout.batch
         mine = epoch_start + layout.start()
         return passes.window(mine, mine + len(layout.own_steps()) * layout.batch)

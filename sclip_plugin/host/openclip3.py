@@ -50,7 +50,7 @@ class TrainPlugin:
     """The plugin as open_clip_train drives it.
 
     Attributes:
-        run: the run, once `--loss sclip` has been checked; None before, and with any other loss.
+        run: the run, once `--loss sclip` or `--loss clip` has been checked; None before, and without `--loss`.
         namespace: the host's arguments, in which it later notes rank and device.
     """
 
@@ -69,14 +69,14 @@ class TrainPlugin:
         from sclip_plugin.training import options
 
         try:
-            options.check(args)
-            self.namespace = args
-            self.run = _prepare(args) if args.loss == "sclip" else None
+            self.run, self.namespace = None, args
+            if options.check(args):
+                self.run = _prepare(args)
         except SClipError as error:
             parser.exit(2, f"{parser.prog}: error: {error}\n")
 
     def _checked_run(self) -> "TrainingRun":
-        assert self.run is not None, "called for --loss sclip only"
+        assert self.run is not None, "called for runs of the plugin only"
         return self.run
 
     def adapt_model(self, model: nn.Module, args: argparse.Namespace) -> nn.Module:
@@ -89,6 +89,8 @@ class TrainPlugin:
             args.model, cache_dir=args.cache_dir, context_length=args.force_context_length
         )
         run = self._checked_run()
+        if run.arguments.supervised:
+            args.loss = "clip"  # see _prepare
         run.placed(Place.of(args))
         with _one_line_errors():
             run.adapt_model(model, tokenizer)
@@ -117,8 +119,9 @@ class TrainPlugin:
         return found
 
     def create_loss(self, stock: Stock, args: argparse.Namespace) -> nn.Module:
-        """The S-CLIP loss in place of the host's."""
-        return self._checked_run().build_loss()
+        """The S-CLIP loss in place of the host's; the host's own in a supervised run."""
+        loss: nn.Module = self._checked_run().build_loss() or stock(args)
+        return loss
 
     def train_one_epoch(
         self,
@@ -186,7 +189,10 @@ def _prepare(args: argparse.Namespace) -> "TrainingRun":
     problem = host.unsupported()
     if problem:
         raise UsageError(problem)
-    return TrainingRun.prepare(TrainingArguments.of(args), world_size=world_info_from_env()[2])
+    run = TrainingRun.prepare(TrainingArguments.of(args), world_size=world_info_from_env()[2])
+    if host.patched():
+        args.loss = "sclip"  # a patched host finds the plugin by this name, in a supervised run too
+    return run
 
 
 def _report(metrics: dict[str, float], epoch: int, args: argparse.Namespace, tb_writer: "SummaryWriter | None") -> None:

@@ -2,7 +2,8 @@
 
 Its `main` imports by name `parse_args`, `create_model_and_transforms`, `create_loss`, `get_data`, `train_one_epoch`
 and `evaluate`, so each is replaced in its own module before `main` imports it. Each replacement calls the original
-unchanged unless the arguments say `--loss sclip`; then `sclip` gets the call, and the original with it.
+unchanged unless the arguments say `--loss sclip` or `--loss clip`; then `sclip` gets the call, and the original with
+it.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def _wrap(module: Any, name: str) -> Callable[[Function], Function]:
 
 
 def _divert(module: Any, name: str) -> None:
-    """With `--loss sclip` the plugin's method of this name takes the call and gets the original as `stock`."""
+    """In a run of the plugin the plugin's method of this name takes the call and gets the original as `stock`."""
 
     @_wrap(module, name)
     def diverted(original: Function, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a training run with `--loss sclip` reads of the host's arguments: once, as values with types.
+"""What a training run of the plugin reads of the host's arguments: once, as values with types.
 
 `open_clip_train` keeps its arguments in one namespace of about a hundred names. `TrainingArguments.of` is the only
 place that reads it after `options.check` has checked and completed it; everything behind it takes these values.
@@ -34,13 +34,14 @@ class TrainingArguments:
     """The arguments of a run, as far as the plugin needs them.
 
     Attributes:
+        supervised: whether the run trains open_clip's own loss on the pairs alone (`--loss clip`), as the baseline.
         paired: the images with captions.
-        unpaired: the images without.
+        unpaired: the images without; None in a supervised run.
         val_data: the host's validation data, or a retrieval set; None: neither.
         zeroshot_data: folder of each classification set by its name.
         keywords: the keyword file; None: no keyword level.
         keyword_template: prompt around each keyword, with `{}` for the keyword.
-        loss: the loss's options.
+        loss: the options of the S-CLIP loss, which a supervised run does not use.
         draft_jpeg: whether large JPEGs are decoded at a fraction of their size.
         batch_size: pairs per rank and micro-step, B.
         unpaired_batch_size: unpaired images per rank and micro-step, U.
@@ -61,8 +62,9 @@ class TrainingArguments:
         wandb: whether the run reports to Weights & Biases.
     """
 
+    supervised: bool
     paired: DataArguments
-    unpaired: DataArguments
+    unpaired: DataArguments | None
     val_data: str | None
     zeroshot_data: dict[str, str]
     keywords: str | None
@@ -90,7 +92,9 @@ class TrainingArguments:
     @classmethod
     def of(cls, args: argparse.Namespace) -> "TrainingArguments":
         """The values of a namespace that `options.check` has completed."""
+        supervised = args.loss == "clip"
         return cls(
+            supervised=supervised,
             paired=DataArguments(
                 "--train-data",
                 args.train_data,
@@ -98,21 +102,15 @@ class TrainingArguments:
                 args.train_data_upsampling_factors,
                 args.train_num_samples,
             ),
-            unpaired=DataArguments(
-                "--unpaired-data",
-                args.unpaired_data,
-                "--unpaired-upsampling-factors",
-                args.unpaired_upsampling_factors,
-                args.unpaired_num_samples,
-            ),
+            unpaired=None if supervised else _unpaired(args),
             val_data=args.val_data,
             zeroshot_data=args.zeroshot_data,
             keywords=args.keywords,
-            keyword_template=args.keyword_template,
-            loss=_loss_settings(args),
+            keyword_template=args.keyword_template or "{}",
+            loss=LossSettings() if supervised else _loss_settings(args),
             draft_jpeg=bool(args.sclip_draft_jpeg),
             batch_size=args.batch_size,
-            unpaired_batch_size=args.unpaired_batch_size,
+            unpaired_batch_size=0 if supervised else args.unpaired_batch_size,
             accum_freq=args.accum_freq,
             resampled=args.dataset_resampled,
             seed=args.seed,
@@ -129,6 +127,16 @@ class TrainingArguments:
             val_frequency=args.val_frequency,
             wandb="wandb" in args.report_to or "all" in args.report_to,  # as the host reads it
         )
+
+
+def _unpaired(args: argparse.Namespace) -> DataArguments:
+    return DataArguments(
+        "--unpaired-data",
+        args.unpaired_data,
+        "--unpaired-upsampling-factors",
+        args.unpaired_upsampling_factors,
+        args.unpaired_num_samples,
+    )
 
 
 def _loss_settings(args: argparse.Namespace) -> LossSettings:

@@ -15,7 +15,7 @@ def mixed_config(arguments: TrainingArguments, world_size: int) -> MixedConfig:
     """
     config = MixedConfig(
         paired=_shard_set(arguments.paired),
-        unpaired=_unpaired_set(arguments.unpaired),
+        unpaired=None if arguments.unpaired is None else _unpaired_set(arguments.unpaired),
         batch_size=arguments.batch_size,
         unpaired_batch_size=arguments.unpaired_batch_size,
         accum=arguments.accum_freq,

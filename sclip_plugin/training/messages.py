@@ -21,14 +21,17 @@ def announce(route: str, arguments: TrainingArguments, config: MixedConfig, keyw
     """
     if place.rank != 0:
         return
-    logging.info(
-        f"sclip_plugin {__version__} active by {route}: B={config.batch_size} U={config.unpaired_batch_size} "
-        f"K={keywords} pseudo-label={arguments.loss.pseudo_label}"
-    )
-    logging.info(
-        f"sclip_plugin: {config.steps} batches per epoch over {config.paired.total} pairs and "
-        f"{config.unpaired.total or 'an unknown number of'} unpaired images"
-    )
+    if arguments.supervised:
+        what = f"B={config.batch_size} supervised: open_clip's own loss on the pairs alone"
+    else:
+        what = (
+            f"B={config.batch_size} U={config.unpaired_batch_size} K={keywords} "
+            f"pseudo-label={arguments.loss.pseudo_label}"
+        )
+    logging.info(f"sclip_plugin {__version__} active by {route}: {what}")
+    unpaired = config.unpaired
+    beside = "" if unpaired is None else f" and {unpaired.total or 'an unknown number of'} unpaired images"
+    logging.info(f"sclip_plugin: {config.steps} batches per epoch over {config.paired.total} pairs{beside}")
     for warning in _warnings(arguments, config, place):
         logging.warning(f"sclip_plugin: {warning}")
 
@@ -43,7 +46,7 @@ def _warnings(arguments: TrainingArguments, config: MixedConfig, place: Place) -
     if place.device.startswith("cpu") and arguments.precision == "amp":
         yield "--precision amp is many times slower than fp32 on a CPU: use --precision fp32"
     for data in (config.paired, config.unpaired):
-        if data.sizes is None:
+        if data is not None and data.sizes is None:
             yield (
                 f"{data.shards.flag}: the sizes of the shards are not known ({data.unknown}), so that an epoch may "
                 "read some samples twice"
@@ -63,7 +66,8 @@ def report_counts(counts: Counter, keyword_file: str | None) -> None:
         for outcome, number in sorted(counts.items())
         if not outcome.endswith((": read", ": without keyword"))
     }
-    logging.info(f"sclip_plugin: read {pairs} pairs, {counts['unpaired: read']} unpaired images")
+    images = f", {counts['unpaired: read']} unpaired images" if counts["unpaired: read"] else ""
+    logging.info(f"sclip_plugin: read {pairs} pairs{images}")
     if skipped:
         listed = ", ".join(f"{outcome} × {number}" for outcome, number in skipped.items())
         logging.warning(f"sclip_plugin: skipped samples: {listed}")

@@ -39,16 +39,24 @@ FLAGS = (
     "--sclip-draft-jpeg",
     "--zeroshot-data",
 )
+BOTH = ("--zeroshot-data",)  # of these, what the supervised baseline takes too
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the plugin's flags as a group of their own."""
     group = parser.add_argument_group(
-        "S-CLIP", "semi-supervised fine-tuning (arXiv 2305.14095), by sclip-plugin; all need --loss sclip"
+        "S-CLIP",
+        "semi-supervised fine-tuning (arXiv 2305.14095), by sclip-plugin; all need --loss sclip (the last: or clip)",
     )
     add = group.add_argument
     with suppress(argparse.ArgumentError):  # a patched host has the flag already, for all its plugins
-        add("--loss", choices=["clip", "sclip"], help="sclip: learn from --unpaired-data too. Default: clip, as ever.")
+        add(
+            "--loss",
+            choices=["clip", "sclip"],
+            help="sclip: learn from --unpaired-data too. clip: the supervised baseline on the same shards. Default: "
+            "open_clip's own training, unchanged.",
+        )
+    parser.set_defaults(loss=None)  # so that `--loss clip` can be told from no --loss at all
     add("--unpaired-data", metavar="SHARDS", help="Shards of images without captions; like --train-data, or a folder.")
     add(
         "--unpaired-num-samples",
@@ -139,29 +147,40 @@ def given(args: argparse.Namespace, flag: str) -> bool:
     return getattr(args, dest(flag), None) is not None
 
 
-def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work, flags named; then fill in defaults. Called for every `--loss`.
+def check(args: argparse.Namespace) -> bool:
+    """Refuse what cannot work, flags named; then fill in defaults. Called for every `--loss`, and without one.
+
+    Returns:
+        Whether the plugin takes part in the run: with `--loss sclip`, and with `--loss clip` as its baseline.
 
     Raises:
-        UsageError: a flag without `--loss sclip`, or one that cannot work or would do nothing with it.
+        UsageError: a flag without the `--loss` that it needs, or one that cannot work or would do nothing with it.
         DataError: a keyword or data path that is not there.
     """
-    args.loss = args.loss or "clip"
-    if args.loss != "sclip":
-        lonely = [flag for flag in FLAGS if given(args, flag)]
-        if lonely:
-            raise UsageError(f"{', '.join(lonely)}: only with --loss sclip")
-        return
+    wanted, args.loss = args.loss, args.loss or "clip"
+    if wanted != "sclip":
+        _refuse_lonely(args, BOTH if wanted == "clip" else ())
+    if wanted not in ("sclip", "clip"):
+        return False
     _refuse_host_flags(args)
-    _refuse_useless(args)
-    if args.keyword_template is not None and args.keyword_template.count("{}") != 1:
-        raise UsageError(f"--keyword-template must hold {{}} once, got {args.keyword_template!r}")
-    for name, value in DEFAULTS.items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
-    args.unpaired_batch_size = args.unpaired_batch_size or args.batch_size
+    if wanted == "sclip":
+        _refuse_useless(args)
+        if args.keyword_template is not None and args.keyword_template.count("{}") != 1:
+            raise UsageError(f"--keyword-template must hold {{}} once, got {args.keyword_template!r}")
+        for name, value in DEFAULTS.items():
+            if getattr(args, name) is None:
+                setattr(args, name, value)
+        args.unpaired_batch_size = args.unpaired_batch_size or args.batch_size
     args.zeroshot_data = dict(_named_folder(text) for text in args.zeroshot_data or [])
     args.lock_text_freeze_layer_norm = args.lock_text_freeze_layer_norm or args.lock_text
+    return True
+
+
+def _refuse_lonely(args: argparse.Namespace, accepted: tuple[str, ...]) -> None:
+    lonely = [flag for flag in FLAGS if given(args, flag) and flag not in accepted]
+    if lonely:
+        ours = "--loss sclip or --loss clip" if set(lonely) <= set(BOTH) else "--loss sclip"
+        raise UsageError(f"{', '.join(lonely)}: only with {ours}")
 
 
 def _refuse_host_flags(args: argparse.Namespace) -> None:
@@ -173,21 +192,25 @@ def _refuse_host_flags(args: argparse.Namespace) -> None:
         "--distill-model": args.distill_model is not None,
         "--distill-pretrained": args.distill_pretrained is not None,
     }
+    loss = f"--loss {args.loss}"
+    hint = "" if args.loss == "sclip" else "; without --loss open_clip trains as ever"
     for flag, on in impossible.items():
         if on:
-            raise UsageError(f"{flag} does not work with --loss sclip")
+            raise UsageError(f"{flag} does not work with {loss}{hint}")
     if args.use_bn_sync and _on_cpu(args):
         raise UsageError("--use-bn-sync needs CUDA: PyTorch has no synchronised BatchNorm on the CPU")
     if "coca" in args.model.lower():
-        raise UsageError(f"--model {args.model}: CoCa models do not work with --loss sclip")
+        raise UsageError(f"--model {args.model}: CoCa models do not work with {loss}{hint}")
     if args.dataset_type in ("csv", "synthetic"):
-        raise UsageError(f"--dataset-type {args.dataset_type} does not work with --loss sclip: it reads tar shards")
-    for flag in ("--train-data", "--unpaired-data"):
+        raise UsageError(f"--dataset-type {args.dataset_type} does not work with {loss}: it reads tar shards{hint}")
+    for flag in ("--train-data", "--unpaired-data") if args.loss == "sclip" else ("--train-data",):
         value = getattr(args, dest(flag))
         if not value:
-            raise UsageError(f"--loss sclip needs {flag}")
+            raise UsageError(f"{loss} needs {flag}")
         if os.path.splitext(value)[1].lower() in (".csv", ".tsv"):
-            raise UsageError(f"{flag} {value}: csv data does not work with --loss sclip; `sclip convert` makes shards")
+            raise UsageError(f"{flag} {value}: csv data does not work with {loss}; `sclip convert` makes shards")
+    if given(args, "--train-data-upsampling-factors") and not args.dataset_resampled:
+        raise UsageError("--train-data-upsampling-factors needs --dataset-resampled")
 
 
 def _on_cpu(args: argparse.Namespace) -> bool:
@@ -205,9 +228,8 @@ def _refuse_useless(args: argparse.Namespace) -> None:
     for flag in ("--keyword-template", "--sclip-keyword-weight", "--sclip-keyword-targets"):
         if given(args, flag) and not args.keywords:
             raise UsageError(f"{flag} does nothing without --keywords")
-    for flag in ("--unpaired-upsampling-factors", "--train-data-upsampling-factors"):
-        if given(args, flag) and not args.dataset_resampled:
-            raise UsageError(f"{flag} needs --dataset-resampled")
+    if given(args, "--unpaired-upsampling-factors") and not args.dataset_resampled:
+        raise UsageError("--unpaired-upsampling-factors needs --dataset-resampled")
 
 
 def _named_folder(text: str) -> tuple[str, str]:

@@ -1,4 +1,7 @@
-"""One training run with `--loss sclip`, stage by stage, as a host drives it.
+"""One training run of the plugin, stage by stage, as a host drives it.
+
+With `--loss sclip` it trains the S-CLIP loss. With `--loss clip` it is the supervised baseline: open_clip's own model,
+loss and loop on the very pairs, captions and crops that the S-CLIP run of the same seed sees.
 
 The order of the calls: `prepare` (before any model is loaded), `placed`, `adapt_model`, `build_loader`, `announce`,
 `evaluation_sets`, `build_loss`; then for each epoch `start_of_epoch`, `end_of_epoch`, `show_panel`, `evaluate` and
@@ -47,7 +50,7 @@ class SummaryWriter(Protocol):
 
 
 class TrainingRun:
-    """One training run with `--loss sclip`.
+    """One training run with `--loss sclip`, or with `--loss clip` as its baseline.
 
     Attributes:
         arguments: what the user asked for.
@@ -85,20 +88,24 @@ class TrainingRun:
         self.config = replace(self.config, rank=place.rank, world_size=place.world_size)
 
     def adapt_model(self, model: nn.Module, tokenizer: Any) -> None:
-        """Extend the model in place; tokenise the keywords.
+        """Extend the model in place; tokenise the keywords. A supervised run leaves the model as it is.
 
         Raises:
             DataError: a keyword is longer than the model's context.
         """
         arguments, tokens = self.arguments, None
+        if arguments.supervised:
+            return
         if self.vocabulary is not None:
             tokens = keyword_tokens(
                 self.vocabulary, arguments.keyword_template, tokenizer, arguments.keywords or "keywords"
             )
         adapt(model, tokens, self.place.rank, self.place.world_size, arguments.accum_freq)
 
-    def build_loss(self) -> SClipLoss:
-        """The loss that the arguments describe, observed for diagnostics."""
+    def build_loss(self) -> SClipLoss | None:
+        """The loss that the arguments describe, observed for diagnostics; None: the host's own (a supervised run)."""
+        if self.arguments.supervised:
+            return None
         loss = SClipLoss(
             local_loss=self.arguments.local_loss,
             gather_with_grad=self.arguments.gather_with_grad,
@@ -137,7 +144,7 @@ class TrainingRun:
         if self.arguments.draft_jpeg:
             self.config = replace(self.config, draft=draft_side(transform))
         if evaluation_transform is not None:
-            self._panel = self._make_panel(evaluation_transform, tokenizer)
+            self._panel = self._make_panel(self.config, evaluation_transform, tokenizer)
         return MixedLoader(
             self.config,
             transform,
@@ -147,8 +154,10 @@ class TrainingRun:
             pin_memory=self.place.device.startswith("cuda"),
         )
 
-    def _make_panel(self, preprocess: Transform, tokenizer: Any) -> EpochPanel:
-        arguments, config = self.arguments, self.config
+    def _make_panel(self, config: MixedConfig, preprocess: Transform, tokenizer: Any) -> EpochPanel | None:
+        arguments = self.arguments
+        if config.unpaired is None:
+            return None
         ranks = config.world_size * config.accum
         return EpochPanel(
             paired=config.paired.shards,
@@ -199,8 +208,8 @@ class TrainingRun:
             sinks.append(_tensorboard_sink(tb_writer))
         if self.arguments.wandb and self.place.rank == 0:
             sinks.append(_wandb_sink())
-        assert self._recorder is not None, "build_loss comes before the first epoch"
-        self._recorder.start_epoch(epoch, sinks)
+        if self._recorder is not None:
+            self._recorder.start_epoch(epoch, sinks)
 
     def end_of_epoch(self, loader: MixedLoader) -> None:
         """Log what all ranks read and skipped in the epoch."""
