@@ -42,13 +42,21 @@ class SourceSelection:
 
 
 class OpenReader(Protocol):
-    """What is asked of a reader that has its source. `tally` is complete once `samples()` is exhausted."""
+    """What a conversion asks of a reader that has its source.
+
+    Attributes:
+        tally: what the reader has read and left out; complete once `samples` is exhausted.
+    """
 
     tally: Tally
 
-    def samples(self) -> Iterator[Sample]: ...
+    def samples(self) -> Iterator[Sample]:
+        """The samples of the source."""
+        ...
 
-    def describe(self) -> Mapping[str, object]: ...
+    def describe(self) -> Mapping[str, object]:
+        """The source as the manifest records it."""
+        ...
 
 
 @dataclass(frozen=True)

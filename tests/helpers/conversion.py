@@ -29,7 +29,7 @@ def write_csv(path: Path, rows: list, header=("filepath", "caption", "label", "g
 
 
 def source(root: Path, captioned: int = 40, bare: int = 20) -> Path:
-    """captions.csv and photos/ below `root`: every third captioned image has two captions; groups of two."""
+    """Write captions.csv and photos/ below `root`; every third captioned image has two captions, a group two images."""
     photos = root / "photos"
     photos.mkdir(parents=True)
     rows = []
@@ -55,7 +55,7 @@ def tars(folder: Path) -> list[Path]:
 
 
 def members(folder: Path) -> dict[str, dict[str, bytes]]:
-    """{key: {suffix: bytes}} over the tars of a folder; keys must be unique and members adjacent."""
+    """{key: {suffix: bytes}} over the tars of a folder. Fails if a key occurs twice or members are not adjacent."""
     found: dict[str, dict[str, bytes]] = {}
     for path in tars(folder):
         last = None
@@ -83,7 +83,7 @@ def manifest(out: Path) -> dict:
 
 
 def check_counts(out: Path) -> dict:
-    """read = written + skipped, for images and captions; returns the counts."""
+    """The counts of a manifest. Fails if what was read is not the sum of what was written and skipped."""
     counts = manifest(out)["counts"]
     for what in ("images", "captions"):
         one = counts[what]
@@ -92,7 +92,7 @@ def check_counts(out: Path) -> dict:
 
 
 def tree(out: Path) -> dict[str, bytes]:
-    """Every file below `out`."""
+    """{path: bytes} of every file below `out`."""
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
