@@ -57,9 +57,10 @@ def test_unpack_writes_icons_and_start_model(tmp_path, capsys):
 def test_the_demo_is_a_study_whose_arms_differ_in_the_method_only(tmp_path):
     study = spec.load(spec.locate("demo"), tmp_path, seeds=[0], steps=3)
     supervised, sclip = study.arms["supervised"].flags, study.arms["sclip"].flags
-    method = {"loss", "unpaired-data", "keywords"}
-    assert {k: v for k, v in sclip.items() if k not in method} == supervised
+    method = {"unpaired-data", "keywords"}
+    assert {k: v for k, v in sclip.items() if k not in method} == {**supervised, "loss": "sclip"}
     assert set(sclip) - set(supervised) == method
+    assert supervised["loss"] == "clip"  # the same loader: pairs, captions and crops
     assert study.arms["sclip"].steps == 3
     assert study.prepare[0].command == ("sclip", "demo", "--unpack", str(tmp_path))
 

@@ -53,7 +53,7 @@ def refusal(arguments: dict[str, list[str]]) -> str:
     import torch  # noqa: F401 (its import activates the plugin)
     from open_clip_train.params import parse_args
 
-    if any("sclip" in words for words in arguments.values()) and not host.active():
+    if any("--loss" in words for words in arguments.values()) and not host.active():
         return "the plugin is not active in this environment: see `sclip doctor`"
     for name, words in arguments.items():
         said = io.StringIO()

@@ -195,7 +195,7 @@ def _commands(found: Outcome, out: Path) -> str:
         lines += [steps.train_step(study, run, out).shown for run in first]
     except DataError as error:  # the shards are gone, the results are not
         lines.append(str(error))
-    note = "Arms without the plugin's loss run with webdataset's shuffle seeded, so that they can be repeated."
+    note = "Arms without a loss train by open_clip's own loader, its shuffle seeded so that they can be repeated."
     shown = html.escape("\n\n".join(lines))
     folded = f"<details><summary>{len(lines)} commands</summary><pre>{shown}</pre></details>"
     return f"<h2>Commands</h2>{folded}<p class=note>{note}</p>"

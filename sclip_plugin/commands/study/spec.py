@@ -15,6 +15,8 @@ makes = ["$out/keywords.txt"]       # optional: removed before the command runs 
 [train-sclip]                       # further flags for the arms with loss = "sclip"
 [arms.hard]                         # flags of one arm; false takes a common one away
 title = "hard"                      # optional, as are steps, paired-share and unpaired-share of the arm
+loss = "sclip"                      # "clip": the supervised baseline on the same pairs, captions and crops; without it
+                                    # the arm trains as open_clip does without the plugin, one caption an image
 [evaluate]                          # points, bootstrap, and flags of `sclip eval`
 zeroshot = {NAME = "DIR"}           retrieval = {NAME = "DIR"}
 """
@@ -71,9 +73,9 @@ class Arm:
     unpaired_share: float = 1.0
 
     @property
-    def sclip(self) -> bool:
-        """True where the arm trains with the plugin's loss."""
-        return self.flags.get("loss") == "sclip"
+    def stock(self) -> bool:
+        """True where the arm names no loss: it trains as open_clip does without the plugin, its own loader included."""
+        return "loss" not in self.flags
 
     def whole_number(self, flag: str, default: int) -> int:
         """The flag's value.

@@ -114,7 +114,7 @@ def train_step(study: Study, run: StudyRun, out: Path) -> Step:
     """The training of one run."""
     arm = run.arm
     flags: dict[str, Flag] = {**arm.flags, **{flag: arm_shards(arm, flag) for flag in _data_flags(arm)}}
-    if not arm.sclip:
+    if arm.stock:
         flags.setdefault("dataset-type", "webdataset")
     last = epochs(arm, study.processes)
     flags |= {"epochs": last, "save-frequency": math.ceil(last / study.evaluation.points), "seed": run.seed}
@@ -125,7 +125,7 @@ def train_step(study: Study, run: StudyRun, out: Path) -> Step:
         command=(*_launcher(study.processes), TRAINING, *words(flags)),
         products=(out / "runs" / run.name,),
         inputs=_inputs(arm),
-        module=None if arm.sclip else SEEDED_TRAINING,
+        module=SEEDED_TRAINING if arm.stock else None,
         threads=study.threads,
     )
 

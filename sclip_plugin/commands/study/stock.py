@@ -1,9 +1,10 @@
-"""open_clip's training command, unchanged but for a sample shuffle that is seeded, so that a run can be repeated.
+"""open_clip's training command for a study's arms without a `loss`: what open_clip does without the plugin.
 
     python -m sclip_plugin.commands.study.stock <the arguments of open_clip_train.main>
 
-webdataset seeds its shuffle from process id and time: two stock runs with one `--seed` differ. A study must give the
-same table again, so its arms without the plugin's loss (whose loader is seeded) run through this module.
+Two things differ from the command itself. The sample shuffle is seeded: webdataset seeds its own from process id and
+time, so that two runs with one `--seed` differ, and a study must give the same table again. And several processes may
+train on the CPU, which open_clip's way of making DDP does not allow.
 """
 
 import random
@@ -28,5 +29,8 @@ def seed_shuffles() -> None:
 
 
 if __name__ == "__main__":
+    from sclip_plugin.host.openclip3_hooks import let_ddp_run_on_cpu
+
     seed_shuffles()
+    let_ddp_run_on_cpu(lambda: True)
     runpy.run_module("open_clip_train.main", run_name="__main__", alter_sys=True)

@@ -136,3 +136,21 @@ def test_a_flag_that_is_no_number_is_refused_by_name(study, tmp_path, flag, valu
     arm = dataclasses.replace(study.arms["plain"], flags=study.arms["plain"].flags | {flag: value})
     with pytest.raises(DataError, match=rf"arms\.plain: {flag} must be a whole number, got "):
         steps.train_step(study, steps.StudyRun(arm, 0), tmp_path / "o")
+
+
+def test_only_an_arm_without_a_loss_trains_by_stocks_loader(file, tmp_path):
+    """The supervised baseline (`loss = "clip"`) reads the pairs as the S-CLIP arms do."""
+    file.write_text(file.read_text().replace("[arms.plain]", '[arms.plain]\n[arms.fair]\nloss = "clip"'))
+    study = spec.load(file, tmp_path / "out")
+    found = {
+        name: steps.train_step(study, steps.StudyRun(arm, 4), tmp_path / "out") for name, arm in study.arms.items()
+    }
+    assert {name for name, step in found.items() if step.module} == {"plain"}
+    assert {name for name, step in found.items() if "--dataset-type" in step.command} == {"plain"}
+
+
+def test_the_supervised_arms_of_shipped_studies_are_fair(tmp_path):
+    for path in spec.shipped().values():
+        arms = spec.load(path, tmp_path).arms
+        assert all(arm.flags["loss"] in ("clip", "sclip") for arm in arms.values()), path
+        assert all(arm.flags["loss"] == "clip" for name, arm in arms.items() if name.startswith("supervised")), path
