@@ -157,7 +157,7 @@ def _to_8_bits(pixels: np.ndarray, picture: Image.Image) -> np.ndarray:
     if picture.mode.startswith("I;16") or picture.format in ("PNG", "PPM"):
         return np.round(pixels.astype(np.float64).clip(0, 65535) / 257).astype(np.uint8)
     values = np.nan_to_num(pixels.astype(np.float64))
-    low, high = values.min(), values.max()
+    low, high = float(np.min(values)), float(np.max(values))
     return np.round((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
 
 

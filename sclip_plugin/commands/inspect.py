@@ -108,16 +108,18 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--sclip-sinkhorn-iterations must be at least 0, got {args.sclip_sinkhorn_iterations}")
     if args.sclip_epsilon is not None and not 0 < args.sclip_epsilon < math.inf:
         raise UsageError(f"--sclip-epsilon must be above 0 and finite, got {args.sclip_epsilon}")
+    rule = args.sclip_pseudo_label
+    if args.sclip_epsilon is not None and not LossSettings(pseudo_label=rule).uses_transport:
+        raise UsageError(f"--sclip-epsilon does nothing with --sclip-pseudo-label {rule}: only ot-* use it")
     if args.keyword_template.count("{}") != 1:
         raise UsageError(f"--keyword-template must hold {{}} once, got {args.keyword_template!r}")
 
 
 def _settings(args: argparse.Namespace) -> LossSettings:
-    uses_transport = args.sclip_pseudo_label.startswith("ot-")
     return LossSettings(
         pseudo_label=args.sclip_pseudo_label,
         sinkhorn_iterations=args.sclip_sinkhorn_iterations,
-        epsilon=args.sclip_epsilon if uses_transport else None,
+        epsilon=args.sclip_epsilon,
         keyword_targets=args.sclip_keyword_targets,
     )
 

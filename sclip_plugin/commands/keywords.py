@@ -2,7 +2,8 @@
 
     sclip keywords shards/paired --out keywords.txt --top 100
     sclip keywords shards/paired --out keywords.txt --method classes --recipe rsicd
-    sclip keywords shards/paired --out keywords.txt --method embedding --model ViT-B-32 --pretrained openai
+    sclip keywords shards/paired --out keywords.txt --method embedding --model ViT-B-32-quickgelu \\
+        --pretrained openai
 
 Methods: yake (the paper's), frequency (phrases in most captions), tfidf (in many, but not in all), nouns (noun
 phrases; needs an extra), classes (class names of a recipe or a classnames.txt), embedding (nearest in meaning to the

@@ -18,3 +18,5 @@ def test_inspect_command(shards, tmp_path, capsys):
     errors = capsys.readouterr().err
     for message in ("must end in .png or .html", "--images must be at least 1, got 0", "must hold {} once, got 'a'"):
         assert message in errors
+    assert cli.main([*common, "--out", "x.png", "--sclip-pseudo-label", "hard-image", "--sclip-epsilon", "0.1"]) == 2
+    assert "--sclip-epsilon does nothing with --sclip-pseudo-label hard-image" in capsys.readouterr().err
