@@ -6,6 +6,7 @@ Example:
     sclip study --copy own-data > mine.toml               # to name more sets and flags, then --base mine.toml
 
 A study's file names data, common flags, arms and evaluation sets. Every run is a call of open_clip's training command.
+A file that does not come with the package, a copy included, runs with --trust only, since study files run commands.
 A study that was interrupted or killed keeps what is finished when it is run again, and gives the same table.
 """
 
@@ -39,14 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="last",
         help="which checkpoints of a run stay once they are evaluated (default: last)",
     )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run a study file from elsewhere, whose commands are shown without this flag; needed once for each "
+        "content of the file (and of its base) in one --out",
+    )
     parser.add_argument("--report-only", action="store_true", help="write tables and report from what is finished")
     parser.add_argument("--list", action="store_true", help="name the shipped studies")
-    parser.add_argument("--copy", metavar="STUDY", help="print a shipped study")
+    parser.add_argument("--copy", metavar="STUDY", help="print a shipped study, to change it; the copy needs --trust")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run, compare, report. Returns 0, or 1 where runs failed."""
     from sclip_plugin.commands.study import spec
+    from sclip_plugin.commands.study.trust import require_trust
 
     if args.list:
         _list()
@@ -62,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path(f"study-{path.stem}")
     base = str(spec.locate(args.base).resolve()) if args.base else None
     study = spec.load(path, out, base, dict(_variable(text) for text in args.set), _seeds(args.seeds))
+    if not args.report_only:
+        require_trust(study, out, base, args.trust)
     gpus = tuple(args.gpus.split(",")) if args.gpus else ()
     return run_study(study, out, jobs=args.jobs, gpus=gpus, keep=args.keep_checkpoints, train=not args.report_only)
 

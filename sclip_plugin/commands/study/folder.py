@@ -1,15 +1,14 @@
 """A study's folder: running a step in it so that a second call goes on where one stopped.
 
 logs/NAME.log       a step's output
+begun/NAME.json     what a step made or was making, see `products.py`
 done/NAME.json      a step's marker: it has been run to its end, by which words and on which inputs
 runs/, results/     what training and evaluation wrote
 """
 
 import ctypes
-import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,11 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from sclip_plugin.atomic import write_atomic
+from sclip_plugin.commands.study.fingerprint import fingerprint
+from sclip_plugin.commands.study.products import Products
 from sclip_plugin.commands.study.steps import Step
 from sclip_plugin.errors import SClipError
 
-HASHED: Final = 4 << 20  # larger files are known by size and time
-CONTENTS: Final = ("manifest.json", "sizes.json", "classnames.txt", "open_clip_config.json")  # tell a folder's contents
 USAGE: Final = 2  # exit status of wrong flags
 
 
@@ -46,11 +45,13 @@ class Folder:
         root: the folder; it is made when the first step runs.
 
     Attributes:
+        products: what its steps made.
         stopped: True once `stop` has been called.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.products = Products(root)
         self._running: set[subprocess.Popen[str]] = set()
         self.stopped = False
 
@@ -74,10 +75,14 @@ class Folder:
         return {key: found.get(key) for key in ("command", "inputs")} == description(step)
 
     def forget(self, step: Step) -> None:
-        """Remove a step's marker and what it wrote."""
+        """Remove a step's marker and what it wrote.
+
+        Raises:
+            UsageError: a product is there that the study did not make; then nothing has been removed.
+        """
+        self.products.check(step)
         self.marker(step).unlink(missing_ok=True)
-        for product in step.products:
-            shutil.rmtree(product) if product.is_dir() else product.unlink(missing_ok=True)
+        self.products.remove(step)
 
     def seconds(self, name: str) -> float | None:
         """How long the step of that name ran; None where it is not finished."""
@@ -99,11 +104,16 @@ class Folder:
 
         Raises:
             StepFailed: it ended with an error or without a product; the message names the log.
+            UsageError: a product is there that the study did not make; then nothing has been removed.
         """
         self.forget(step)
         start, log = time.monotonic(), self.log(step)
         log.parent.mkdir(parents=True, exist_ok=True)
-        status = self._run(step, log, each_line, environment or {})
+        self.products.begin(step)
+        try:
+            status = self._run(step, log, each_line, environment or {})
+        finally:
+            self.products.end(step)
         if status:
             said = _last_words(log)
             raise StepFailed(f"`{step.shown}` ended with status {status}: {said}; see {log}", status)
@@ -154,23 +164,6 @@ def description(step: Step) -> dict[str, object]:
     """What a step is known by: its words, and the fingerprints of its inputs."""
     inputs = {text: fingerprint(text) for text in step.inputs}
     return {"command": list(step.command), "inputs": {text: found for text, found in inputs.items() if found}}
-
-
-def fingerprint(text: str) -> str:
-    """A short text that changes with the file or folder of that name; "" where it names neither."""
-    path = Path(text)
-    if path.is_file():
-        status = path.stat()
-        if status.st_size > HASHED:
-            return f"{status.st_size} bytes of {status.st_mtime_ns}"
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    if path.is_dir():
-        known = [path / name for name in CONTENTS if (path / name).is_file()]
-        if path.parent != path and (path.parent / "manifest.json").is_file():
-            known.append(path.parent / "manifest.json")
-        names = sorted(f"{entry.name} {entry.stat().st_size}" for entry in path.iterdir() if entry.is_file())
-        return hashlib.sha256("\n".join([*names, *(fingerprint(str(one)) for one in known)]).encode()).hexdigest()[:16]
-    return ""
 
 
 def _last_words(log: Path) -> str:

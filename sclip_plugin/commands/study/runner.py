@@ -48,16 +48,25 @@ class Runner:
 
         Raises:
             StepFailed: a command that makes the data, or one with wrong flags, failed.
-            UsageError: an arm's flags cannot work, or another process is at work in the folder.
+            UsageError: an arm's flags cannot work, another process is at work in the folder, or something stands where
+                the study would write that it did not make; then nothing has been removed.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         with _locked(self.out):
-            for step in steps.prepare_steps(self.study):
+            preparation = steps.prepare_steps(self.study)
+            self._check_products(preparation)
+            for step in preparation:
                 self._show_and_run(step)
             check.check_arms(self.study, self.out)
             for step in steps.start_steps(self.study, self.out).values():
                 self._show_and_run(step)
             self._train_all()
+
+    def _check_products(self, every: list[Step]) -> None:
+        """Refuse products that the study did not make, before any of the steps runs."""
+        for step in every:
+            if not self.folder.finished(step):
+                self.folder.products.check(step)
 
     def _show_and_run(self, step: Step) -> None:
         self._say(f"$ {step.shown}")
@@ -71,6 +80,8 @@ class Runner:
         todo = [run for run in every if not self._finished(run)]
         if len(todo) < len(every):
             self._say(f"{len(every) - len(todo)} finished runs are kept")
+        self._check_products([steps.train_step(self.study, run, self.out) for run in todo])
+        self._check_products([self._evaluation(run, self._files(run)) for run in todo])
         total = sum(steps.epochs(run.arm, self.study.processes) for run in todo)
         with tqdm(total=total, desc="training", unit="epoch", disable=None) as self._bar, self._pool() as pool:
             jobs = [pool.submit(self._one, run) for run in todo]

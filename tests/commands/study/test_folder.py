@@ -5,7 +5,8 @@ import shlex
 
 import pytest
 
-from sclip_plugin.commands.study.folder import Folder, StepFailed, fingerprint
+from sclip_plugin.commands.study.fingerprint import fingerprint
+from sclip_plugin.commands.study.folder import Folder, StepFailed
 from sclip_plugin.commands.study.steps import Step
 
 

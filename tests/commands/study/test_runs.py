@@ -18,6 +18,7 @@ from sclip_plugin.errors import UsageError
 
 def start(file, out, jobs=1):
     command = [sys.executable, "-m", "sclip_plugin.cli", "study", str(file), "--out", str(out), "--jobs", str(jobs)]
+    command.append("--trust")
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
