@@ -19,6 +19,7 @@ from torch import nn
 
 if TYPE_CHECKING:
     from sclip_plugin.evaluation.during_training import EvaluationSets
+    from sclip_plugin.training.checkpoints import Resumed
     from sclip_plugin.training.run import SummaryWriter, TrainingRun
 
 Stock = Callable[..., Any]  # a function of the host, which has no types
@@ -27,13 +28,22 @@ Data = dict[str, Any]  # the host's data sets by name
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """A user's error ends the process with its message and no traceback; torchrun then stops the other ranks."""
+    """A user's error ends the process with its message and no traceback; torchrun then stops the other ranks.
+
+    So does a lack of memory, and the death of a process that reads data.
+    """
     from sclip_plugin.errors import SClipError
+    from sclip_plugin.training.failures import explain
 
     try:
         yield
     except SClipError as error:
         raise SystemExit(f"sclip_plugin: {error}") from None
+    except (RuntimeError, MemoryError, OSError) as error:
+        known = explain(error)
+        if known is None:
+            raise
+        raise SystemExit(f"sclip_plugin: {known}") from None
 
 
 class _OwnSets:
@@ -52,9 +62,11 @@ class TrainPlugin:
     Attributes:
         run: the run, once `--loss sclip` or `--loss clip` has been checked; None before, and without `--loss`.
         namespace: the host's arguments, in which it later notes rank and device.
+        resumed: the checkpoint that the run goes on from; None without one.
     """
 
     run: "TrainingRun | None" = None
+    resumed: "Resumed | None" = None
     namespace: argparse.Namespace = argparse.Namespace()
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -71,7 +83,7 @@ class TrainPlugin:
         try:
             self.run, self.namespace = None, args
             if options.check(args):
-                self.run = _prepare(args)
+                self.run, self.resumed = _prepare(args)
         except SClipError as error:
             parser.exit(2, f"{parser.prog}: error: {error}\n")
 
@@ -93,6 +105,8 @@ class TrainPlugin:
             args.loss = "clip"  # see _prepare
         run.placed(Place.of(args))
         with _one_line_errors():
+            if self.resumed is not None:
+                self.resumed.check_model(model)
             run.adapt_model(model, tokenizer)
         return model
 
@@ -173,8 +187,8 @@ class TrainPlugin:
 sclip = TrainPlugin()  # one in a process: what the entry point `open_clip_train.plugins` and the hooks share
 
 
-def _prepare(args: argparse.Namespace) -> "TrainingRun":
-    """The run that the arguments ask for.
+def _prepare(args: argparse.Namespace) -> "tuple[TrainingRun, Resumed | None]":
+    """The run that the arguments ask for, and the checkpoint that it goes on from.
 
     Raises:
         UsageError, DataError: an unsupported host, or files that cannot be used.
@@ -183,16 +197,19 @@ def _prepare(args: argparse.Namespace) -> "TrainingRun":
 
     from sclip_plugin import host
     from sclip_plugin.errors import UsageError
+    from sclip_plugin.host.openclip3_resume import resumed
     from sclip_plugin.training.arguments import TrainingArguments
     from sclip_plugin.training.run import TrainingRun
 
     problem = host.unsupported()
     if problem:
         raise UsageError(problem)
-    run = TrainingRun.prepare(TrainingArguments.of(args), world_size=world_info_from_env()[2])
+    world_size = world_info_from_env()[2]
+    run = TrainingRun.prepare(TrainingArguments.of(args), world_size=world_size)
+    checkpoint = resumed(args, distributed=world_size > 1)
     if host.patched():
         args.loss = "sclip"  # a patched host finds the plugin by this name, in a supervised run too
-    return run
+    return run, checkpoint
 
 
 def _report(metrics: dict[str, float], epoch: int, args: argparse.Namespace, tb_writer: "SummaryWriter | None") -> None:

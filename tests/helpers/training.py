@@ -50,3 +50,40 @@ def run_training(arguments: list[str], processes: int = 1, module: str = "open_c
         cwd=cwd,
         timeout=300,
     )
+
+
+STRUCK = """
+import os, runpy, signal, sys
+import torch
+sys.argv[0] = "struck"
+kind, number = os.environ["STRIKE_AT"].split()
+seen = {"step": 0, "save": 0}
+def count(what):
+    seen[what] += 1
+    if what == kind and seen[what] == int(number) and os.environ.get("RANK", "0") == os.environ["STRIKE_RANK"]:
+        exec(os.environ["STRIKE"], {"os": os, "signal": signal})
+call, save = torch.nn.Module.__call__, torch.save
+def counted_call(self, *args, **kwargs):
+    if type(self).__name__ == "SClipLoss":
+        count("step")
+    return call(self, *args, **kwargs)
+def counted_save(*args, **kwargs):
+    count("save")
+    return save(*args, **kwargs)
+torch.nn.Module.__call__, torch.save = counted_call, counted_save
+runpy.run_module("open_clip_train.main", run_name="__main__")
+"""
+
+
+def struck(folder: Path, at: str, code: str, rank: int = 0) -> dict[str, str]:
+    """Environment in which `-m struck` is the training command with a blow in it.
+
+    Args:
+        folder: where the module is written.
+        at: "step N" or "save N": before the loss's or the checkpoints' N-th call, from 1.
+        code: what is run then, with `os` and `signal` at hand.
+        rank: of the process that is struck.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "struck.py").write_text(STRUCK)
+    return {"PYTHONPATH": str(folder), "STRIKE_AT": at, "STRIKE": code, "STRIKE_RANK": str(rank)}
