@@ -11,6 +11,10 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
+from sclip_plugin.atomic import write_atomic
+from sclip_plugin.decoding import ImageFault, decode_rgb
+from sclip_plugin.shards.leftovers import remove_leftovers
+
 SIDE: Final = 200  # pixels of a thumbnail
 GAP: Final = 14  # pixels between thumbnails
 LINES: Final = 4  # of text below a thumbnail
@@ -45,6 +49,9 @@ def draw(rows: Iterable[tuple[str, Sequence[Thumbnail]]], path: Path) -> None:
     Args:
         rows: (title, thumbnails) of each part; a part without thumbnails is left out.
         path: the PNG file.
+
+    Raises:
+        DataError: the file cannot be written.
     """
     filled = [(title, thumbnails) for title, thumbnails in rows if thumbnails]
     line = SIDE + LINES * (TEXT + 4) + 2 * GAP
@@ -58,23 +65,29 @@ def draw(rows: Iterable[tuple[str, Sequence[Thumbnail]]], path: Path) -> None:
             for column, thumbnail in enumerate(thumbnails[first : first + COLUMNS]):
                 _thumbnail(sheet, pen, thumbnail, GAP + column * (SIDE + GAP), y)
             y += line
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    sheet.save(aside, "PNG")
-    os.replace(aside, path)
+    encoded = io.BytesIO()
+    sheet.save(encoded, "PNG")
+    remove_leftovers(path.parent, (path.name,))
+    write_atomic(path, encoded.getvalue())
 
 
 def _thumbnail(sheet: Image.Image, pen: ImageDraw.ImageDraw, thumbnail: Thumbnail, x: int, y: int) -> None:
-    with Image.open(io.BytesIO(thumbnail.data)) as picture:
-        small = picture.convert("RGB")
+    small, texts = _decoded(thumbnail)
     scale = SIDE / max(small.size)  # small images are enlarged, or icons would be dots
     size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
     small = small.resize(size, Image.Resampling.BICUBIC if scale < 1 else Image.Resampling.NEAREST)
     sheet.paste(small, (x + (SIDE - size[0]) // 2, y + (SIDE - size[1]) // 2))
     pen.rectangle((x - 1, y - 1, x + SIDE, y + SIDE), outline=FRAME)
-    for number, line in enumerate(_wrapped(thumbnail.texts)):
-        pen.text(
-            (x, y + SIDE + 6 + number * (TEXT + 4)), line, fill=INK if thumbnail.texts[0] else FAINT, font=_font(TEXT)
-        )
+    for number, line in enumerate(_wrapped(texts)):
+        pen.text((x, y + SIDE + 6 + number * (TEXT + 4)), line, fill=INK if texts[0] else FAINT, font=_font(TEXT))
+
+
+def _decoded(thumbnail: Thumbnail) -> tuple[Image.Image, tuple[str, ...]]:
+    """The image with its texts; a blank one where it does not decode, and the reason before the texts."""
+    try:
+        return decode_rgb(thumbnail.data), thumbnail.texts
+    except ImageFault as fault:
+        return Image.new("RGB", (SIDE, SIDE), FRAME), (f"({fault})", *thumbnail.texts)
 
 
 def _wrapped(texts: tuple[str, ...]) -> list[str]:

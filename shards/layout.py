@@ -20,6 +20,10 @@ TRAINING: Final = (PAIRED, UNPAIRED, VAL)
 MANIFEST: Final = "manifest.json"
 SIZES: Final = "sizes.json"  # open_clip's
 TEMPLATES: Final = "zeroshot_classification_templates.txt"  # CLIP_benchmark's
+CLASS_NAMES: Final = "classnames.txt"  # CLIP_benchmark's
+DATASET_TYPE: Final = "dataset_type.txt"  # CLIP_benchmark's
+SHARD_COUNT: Final = "nshards.txt"  # CLIP_benchmark's
+FILES: Final = (MANIFEST, SIZES, TEMPLATES, CLASS_NAMES, DATASET_TYPE, SHARD_COUNT)  # what stands beside the shards
 DEFAULT_TEMPLATE: Final = "a photo of {c}."
 
 
@@ -45,7 +49,8 @@ def members(sample: Sample, kind: str, classes: Mapping[str, int]) -> list[tuple
 
     A paired sample has one caption in `.txt`, so that stock open_clip trains on it, and all of them in `.json`; an
     unpaired one has no caption. A sample of val has all captions in `.txt`, one a line; one of a classification set
-    has the number of its class in `.cls`.
+    has the number of its class in `.cls`. A source name that is not UTF-8 stands in the `.json` with JSON's escapes, so
+    that it is read back as it was.
     """
     about: dict[str, object] = {
         name: value for name in ("source", "label", "group") if (value := getattr(sample, name)) is not None
@@ -57,12 +62,17 @@ def members(sample: Sample, kind: str, classes: Mapping[str, int]) -> list[tuple
     if kind not in TRAINING:
         assert sample.label is not None  # the split leaves out images without a label
         found.append(("cls", str(classes[sample.label]).encode()))
-    return [*found, ("json", json.dumps(about, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace"))]
+    return [*found, ("json", _encode(json.dumps(about, ensure_ascii=False, sort_keys=True)))]
+
+
+def _encode(text: str) -> bytes:
+    """JSON text as bytes; a lone surrogate (of a file name that is not UTF-8) becomes JSON's own escape for it."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a JSON object so that it appears whole or not at all."""
-    write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(path, _encode(json.dumps(content, indent=1, ensure_ascii=False) + "\n"))
 
 
 def write_benchmark_files(root: Path, kind: str, shards: int, classes: Iterable[str], templates: Iterable[str]) -> None:
@@ -75,10 +85,10 @@ def write_benchmark_files(root: Path, kind: str, shards: int, classes: Iterable[
         classes: class names, in the order of the numbers in `.cls`.
         templates: prompts with `{c}` for the class name.
     """
-    write_atomic(root / "classnames.txt", "".join(f"{name}\n" for name in classes))
+    write_atomic(root / CLASS_NAMES, "".join(f"{name}\n" for name in classes))
     write_atomic(root / TEMPLATES, "".join(f"{line}\n" for line in templates))
-    write_atomic(root / "dataset_type.txt", f"{DATASET_TYPES[kind]}\n")
-    write_atomic(root / TEST / "nshards.txt", f"{shards}\n")
+    write_atomic(root / DATASET_TYPE, f"{DATASET_TYPES[kind]}\n")
+    write_atomic(root / TEST / SHARD_COUNT, f"{shards}\n")
 
 
 def val_templates(root: Path) -> tuple[str, ...]:

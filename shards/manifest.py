@@ -1,7 +1,14 @@
-"""What `manifest.json` holds, as types: where a set comes from, what decided its bytes, and counts that add up."""
+"""What `manifest.json` holds, as types: where a set comes from, what decided its bytes, and counts that add up.
 
+The file may have been damaged or changed by hand, so that it is checked where it is read (`read_manifest`).
+"""
+
+import json
 from collections.abc import Mapping
-from typing import TypedDict
+from pathlib import Path
+from typing import Any, TypedDict, TypeGuard
+
+from sclip_plugin.errors import DataError
 
 
 class ItemCounts(TypedDict):
@@ -56,3 +63,54 @@ class Manifest(Origin):
     counts: Counts
     shards: dict[str, ShardRecord]
     plan: str
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a file.
+
+    Raises:
+        DataError: the file cannot be read, or does not hold what `sclip convert` writes.
+    """
+    found = read_json(path)
+    if not is_manifest(found):
+        raise DataError(f"{path}: not a manifest of sclip convert, or damaged")
+    return found
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; None where there is no such file, or no JSON in it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def is_manifest(found: Any) -> TypeGuard[Manifest]:
+    """Whether a JSON value has the parts of a manifest, each of the type that `sclip convert` writes."""
+    try:
+        counts, shards = found["counts"], found["shards"].values()
+        items = [counts[what] for what in ("images", "captions")]
+        tables = [table for one in items for table in (one["written"], one["skipped"])]
+        numbers = [one["read"] for one in items]
+        numbers += [n for table in (*tables, counts["recoded"], counts["notes"]) for n in table.values()]
+        numbers += [shard[name] for shard in shards for name in ("samples", "bytes")]
+        texts = [found["plan"], *(shard["sha256"] for shard in shards)]
+        texts += [name for group in found.get("equal_images", []) for name in group]
+        objects = [found["options"], *found["source"]]
+    except (KeyError, TypeError, AttributeError):
+        return False
+    return (
+        all(type(number) is int for number in numbers)
+        and all(isinstance(text, str) for text in texts)
+        and all(isinstance(one, dict) for one in objects)
+    )
+
+
+def is_shard_statistics(found: Any) -> TypeGuard[ShardStatistics]:
+    """Whether a JSON value has what `ShardStatistics` has, of the same types."""
+    try:
+        numbers = [found[name] for name in ("samples", "bytes", "captions", "skipped_captions")]
+        numbers += [number for name in ("recoded", "skipped") for number in found[name].values()]
+        return all(type(number) is int for number in numbers) and isinstance(found["sha256"], str)
+    except (KeyError, TypeError, AttributeError):
+        return False

@@ -23,6 +23,7 @@ from sclip_plugin.commands.flags.shards import (
     add_shard_arguments,
     add_split_arguments,
     check_positive,
+    output_folder,
     shard_flags,
     split_flags,
 )
@@ -31,6 +32,7 @@ from sclip_plugin.evaluation.names import CLASSIFICATION
 from sclip_plugin.shards import layout, report
 from sclip_plugin.shards.conversion.build import Target
 from sclip_plugin.shards.conversion.pipeline import Conversion, convert, try_out
+from sclip_plugin.shards.conversion.recorded_split import recorded_split
 from sclip_plugin.shards.conversion.sources import SourceSelection
 from sclip_plugin.shards.conversion.split import HELD_OUT, Ratios
 from sclip_plugin.shards.images import Transform
@@ -96,7 +98,7 @@ def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Convert, and print what was written and what to do with it; or only show what would be written."""
-    conversion = _conversion(args)
+    conversion = _conversion(_with_split_of_output(args))
     root = conversion.target.root
     if args.dry_run:
         try_out(conversion, Path(f"{os.path.normpath(root)}-preview.png"))
@@ -113,17 +115,19 @@ def _conversion(args: argparse.Namespace) -> Conversion:
     wanted = recipes.chosen(args.recipe)
     split, shards = split_flags(args), shard_flags(args)
     transform = _transform(args)
-    name = _classification_name(args, wanted)
+    out, name = output_folder(args), _classification_name(args, wanted)
     recipe = wanted[0] if wanted else None
+    subset = _subset(args, wanted) if name else None
+    decided = {"seed": split.seed, "paired_ratio": split.paired_ratios[0], "subset": subset}
     target = Target(
-        root=Path(args.out) / name if name else Path(args.out),
+        root=out / name if name else out,
         what=", ".join(args.source),
         name=name,
-        subset=args.subset or (recipe.subset if recipe and name else "all"),
+        subset=subset or "all",
         templates=tuple(args.templates or (recipe and recipe.templates) or (layout.DEFAULT_TEMPLATE,)),
         shards=shards.shards,
         shard_size=shards.shard_size,
-        options={key: getattr(args, key) for key in RECORDED},
+        options={key: decided.get(key, getattr(args, key)) for key in RECORDED},
     )
     return Conversion(
         _selection(args, wanted),
@@ -136,6 +140,37 @@ def _conversion(args: argparse.Namespace) -> Conversion:
     )
 
 
+def _subset(args: argparse.Namespace, wanted: list[Recipe]) -> str:
+    """The part whose images a classification set takes, or "all"."""
+    return args.subset or (wanted[0].subset if wanted else "all")
+
+
+def _with_split_of_output(args: argparse.Namespace) -> argparse.Namespace:
+    """The arguments, for a classification set of one part with the split of the training set in the output folder.
+
+    Raises:
+        UsageError: the user wants another split than the training set has.
+        DataError: the conversion of the training set has not ended, or its manifest is damaged.
+    """
+    wanted = recipes.chosen(args.recipe)
+    if not _classification_name(args, wanted) or _subset(args, wanted) == "all":
+        return args
+    out = output_folder(args)
+    recorded = recorded_split(out, _selection(args, wanted))
+    if recorded is None:
+        return args
+    differing = [name for name, value in recorded.items() if getattr(args, name) not in (None, value)]
+    if differing:
+        given = ", ".join(f"{_flag(name)} {getattr(args, name)}" for name in differing)
+        has = ", ".join(_flag(name) + (" no value" if (v := recorded[name]) is None else f" {v}") for name in differing)
+        raise UsageError(f"{given}: {out / layout.MANIFEST} has {has}; leave these flags out, or take another --out")
+    return argparse.Namespace(**{**vars(args), **recorded})
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _transform(args: argparse.Namespace) -> Transform:
     check_positive("--resize", args.resize)
     if args.quality is not None and not 1 <= args.quality <= 100:
@@ -144,6 +179,18 @@ def _transform(args: argparse.Namespace) -> Transform:
 
 
 def _selection(args: argparse.Namespace, wanted: list[Recipe]) -> SourceSelection:
+    """The sources.
+
+    Raises:
+        UsageError: an empty word stands where a file or folder is meant.
+    """
+    for flag, paths in (
+        ("SOURCE", args.source),
+        ("--images", [args.images]),
+        ("--unpaired-images", args.unpaired_images),
+    ):
+        if "" in paths:
+            raise UsageError(f"{flag} must name a file or folder")
     return SourceSelection(
         paths=tuple(args.source),
         recipes=tuple(wanted),
@@ -158,16 +205,18 @@ def _ratios(val_split: str | None, flags: SplitFlags, wanted: list[Recipe]) -> R
     """How the samples are split: by a ratio that the user gives, else as the source, or its recipe, says.
 
     Raises:
-        UsageError: the user wants both a ratio and a split of the source.
+        UsageError: the user wants both a ratio and a split of the source, or names no split.
     """
     (paired,) = flags.paired_ratios
     if flags.val_ratio is not None:
-        if val_split:
+        if val_split is not None:
             raise UsageError("--val-split and --val-ratio exclude each other: the source's own split, or one by ratio")
         return Ratios(flags.val_ratio, paired, flags.seed, held_out=None)
     held_out = tuple({name for recipe in wanted for name in recipe.held_out}) or HELD_OUT
-    if val_split:
+    if val_split is not None:
         held_out = tuple(name for text in val_split.split(",") if (name := split_name(text)))
+        if not held_out:
+            raise UsageError(f"--val-split: {val_split!r} names no split")
     return Ratios(VAL_RATIO, paired, flags.seed, held_out)
 
 
@@ -188,9 +237,14 @@ def _classification_name(args: argparse.Namespace, wanted: list[Recipe]) -> str 
     if args.kind and args.kind[0] != CLASSIFICATION:
         raise UsageError(f"--as: the only kind is classification, got {args.kind[0]!r}")
     name = args.kind[1] if args.kind else sets[0]
-    if name in layout.TRAINING or name.startswith(".") or os.path.basename(name) != name:
+    if not _is_line(name) or name in layout.TRAINING or name.startswith(".") or os.path.basename(name) != name:
         raise UsageError(f"--as classification: {name!r} is not a name for a folder of its own")
     for template in args.templates or []:
-        if "{c}" not in template or "\n" in template:
+        if "{c}" not in template or not _is_line(template):
             raise UsageError(f"--templates: {template!r} must be one line that holds {{c}}")
     return name
+
+
+def _is_line(text: str) -> bool:
+    """Whether a text is one line, not empty, that UTF-8 can encode."""
+    return text.splitlines() == [text] and text.encode("utf-8", "ignore").decode() == text and "\0" not in text

@@ -16,6 +16,7 @@ from sclip_plugin.commands.flags.shards import (
     SplitFlags,
     add_shard_arguments,
     add_split_arguments,
+    output_folder,
     shard_flags,
     split_flags,
 )
@@ -75,7 +76,9 @@ def _request(args: argparse.Namespace) -> Request:
     Raises:
         UsageError: a number is out of its range, or a set would be written over the one that is read.
     """
-    request = Request(args.shards_in, Path(args.out), split_flags(args), shard_flags(args))
+    request = Request(args.shards_in, output_folder(args), split_flags(args), shard_flags(args))
+    if not request.source:
+        raise UsageError("SHARDS must name a folder")
     for ratio in request.split.paired_ratios:
         if Path(request.source).resolve() == request.root(ratio).resolve():
             raise UsageError("--out must be another folder than SHARDS")

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from tqdm import tqdm
@@ -10,6 +11,7 @@ from sclip_plugin.shards.conversion.index import Located, SampleIndex
 from sclip_plugin.shards.images import Transform, Verdict, fingerprint_of, inspect
 from sclip_plugin.shards.locator import Locator, open_image
 from sclip_plugin.shards.sample import Tally
+from sclip_plugin.shards.shard_images import trained_digests
 from sclip_plugin.shards.threads import in_threads
 
 TWICE = "image with the same bytes as another"
@@ -76,3 +78,12 @@ def find_equal(index: SampleIndex, workers: int, tally: Tally) -> list[list[str]
 
 def _hashes(some: Located) -> list[tuple[int, bytes]]:
     return [(number, hashlib.sha256(open_image(place).read()).digest()) for number, place in some]
+
+
+def leave_out_trained(index: SampleIndex, part: str, root: Path, workers: int) -> int:
+    """Leave out the images of a part whose bytes are in the training set at `root`, if there is one; says how many."""
+    trained = {found for _, found in trained_digests(root, index.sizes(part))}
+    if not trained:
+        return 0
+    hashes = in_threads(_hashes, index.of_part(part), workers)
+    return index.leave_out([number for some in hashes for number, found in some if found in trained])

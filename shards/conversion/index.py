@@ -23,6 +23,7 @@ from sclip_plugin.shards.sample import Sample, Tally
 
 GIVEN_TWICE = "given twice"
 SEVERAL_LABELS = "image with several labels: none used"
+LABEL_FOLDED = "label put on one line, with single spaces; labels that are equal then are one class"
 CHUNK: Final = 256  # samples read, or inspected, at a time
 
 #: ids with the places of their images, as the work on images takes them
@@ -44,7 +45,12 @@ _EQUAL = "SELECT content, COUNT(*) AS n FROM samples WHERE content IS NOT NULL G
 
 
 class SampleIndex:
-    """The samples of a conversion, on disk. `placed` may be called from any thread, the other methods from one."""
+    """The samples of a conversion, on disk. `placed` may be called from any thread, the other methods from one.
+
+    Attributes:
+        interrupted: what was raised in an SQL function of ours, an interruption for instance; the query that called it
+            failed with an error of SQLite's.
+    """
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +60,8 @@ class SampleIndex:
         self._db.execute("PRAGMA journal_mode = OFF")  # a scratch file: there is nothing to recover
         self._db.execute("PRAGMA synchronous = OFF")
         self._db.execute("PRAGMA cache_size = -65536")
-        schema.create(self._db)
+        self.interrupted: list[BaseException] = []
+        schema.create(self._db, self.interrupted)
         self._db.execute("BEGIN")
 
     def close(self) -> None:
@@ -99,7 +106,9 @@ class SampleIndex:
         known = (sample.key, sample.suffix, "", "", sample.image.size) if sample.suffix else (None,) * 5
         names = (pack(sample.source), origin, pack(base), plain_key(base).casefold())
         image = (place.form, pack(place.path), place.offset, place.length)
-        said = (_text(sample.label), _text(sample.group), sample.split, pack(unit))
+        label = clean_label(sample.label)
+        tally.notes[LABEL_FOLDED] += label != (sample.label or None)
+        said = (label, _text(sample.group), _text(sample.split), pack(unit))
         try:
             return self._db.execute(_INSERT, (*names, *image, *said, *known)).lastrowid
         except sqlite3.IntegrityError:  # the same file under another name
@@ -116,7 +125,7 @@ class SampleIndex:
             )
         if _text(sample.group) != group:
             raise DataError(f"{sample.where}: {sample.source} is in group {sample.group!r} here and in {group!r} above")
-        if label is not None and _text(sample.label) != label:
+        if label is not None and clean_label(sample.label) != label:
             self._db.execute("UPDATE samples SET label = NULL WHERE id = ?", (number,))
             tally.notes[SEVERAL_LABELS] += 1
         return number
@@ -171,11 +180,11 @@ class SampleIndex:
             "UPDATE samples SET fingerprint = ? WHERE id = ?", [(one, number) for number, one in prints]
         )
 
-    def _located(self, rows: str, number: str) -> Iterator[Located]:
+    def _located(self, rows: str, number: str, *parameters: object) -> Iterator[Located]:
         """Chunks of samples in the order of their ids, which stand in the column `number` of these rows."""
         query = f"SELECT id, form, path, offset, length FROM {rows} AND {number} > ? ORDER BY {number} LIMIT {CHUNK}"
         last = 0
-        while found := self._db.execute(query, (last,)).fetchall():
+        while found := self._db.execute(query, (*parameters, last)).fetchall():
             yield [(number, Locator(form, unpack(path), at, length)) for number, form, path, at, length in found]
             last = found[-1][0]
 
@@ -206,7 +215,7 @@ class SampleIndex:
         found = self._db.execute(f"{_EQUAL} ORDER BY content LIMIT ?", (groups,)).fetchall()
         query = "SELECT source FROM samples WHERE content = ? ORDER BY source LIMIT ?"
         return [
-            [source.decode("utf-8", "replace") for (source,) in self._db.execute(query, (content, names))]
+            [_printable(unpack(source)) for (source,) in self._db.execute(query, (content, names))]
             for content, _ in found
         ]
 
@@ -240,7 +249,8 @@ class SampleIndex:
 
     def hold_out(self, splits: tuple[str, ...]) -> None:
         """Hold out the samples that are in one of these splits of their source."""
-        self._db.execute(f"UPDATE samples SET held = 1 WHERE usable AND split IN ({_marks(splits)})", splits)
+        named = [_text(name) for name in splits]
+        self._db.execute(f"UPDATE samples SET held = 1 WHERE usable AND split IN ({_marks(named)})", named)
 
     def leave_out_other_splits(self) -> dict[str, int]:
         """Leave out the samples in a split that is neither held out nor trained on; says how many, by split."""
@@ -259,7 +269,7 @@ class SampleIndex:
             "INSERT INTO units SELECT unit, seeded(?, 'split', unit), COUNT(*), "
             "MIN(origin NOT IN (SELECT origin FROM samples WHERE held)), CASE WHEN MAX(held) THEN ? END "
             "FROM samples WHERE usable AND captioned GROUP BY unit",
-            (seed, held_part),
+            (str(seed), held_part),
         )
 
     def undecided(self, free: bool = False) -> int:
@@ -297,6 +307,18 @@ class SampleIndex:
         """Leave out the samples of `part` whose bytes stand in one of the other parts too; says how many."""
         contents = f"SELECT content FROM samples WHERE part IN ({_marks(others)})"
         return self._leave_out(f"part = ? AND content IN ({contents})", part, *others)
+
+    def sizes(self, part: str) -> set[int]:
+        """The lengths in bytes of the images of a part."""
+        return {size for (size,) in self._db.execute("SELECT DISTINCT size FROM samples WHERE part = ?", (part,))}
+
+    def of_part(self, part: str) -> Iterator[Located]:
+        """Chunks of the samples of a part."""
+        return self._located("samples WHERE part = ?", "id", part)
+
+    def leave_out(self, numbers: list[int]) -> int:
+        """Leave out the samples of these ids; says how many."""
+        return sum(self._leave_out("id = ?", number) for number in numbers)
 
     def leave_out_other_parts(self, part: str) -> int:
         """Leave out the samples of every part but this; says how many."""
@@ -350,7 +372,7 @@ class SampleIndex:
             "INSERT INTO places "
             "SELECT part, ROW_NUMBER() OVER (PARTITION BY part ORDER BY seeded(?, 'order', source)) - 1, id "
             "FROM samples WHERE usable",
-            (seed,),
+            (str(seed),),
         )
         return self._counts("SELECT part, COUNT(*) FROM places GROUP BY part")
 
@@ -391,5 +413,19 @@ def _sample(row: tuple, captions: list[str]) -> Sample:
     )
 
 
+def clean_label(label: str | None) -> str | None:
+    """A label on one line, as class lists have it; None where nothing is left. Lone surrogates become escapes.
+
+    White space is treated as in captions, so that whatever ends a line for anybody is one space. Unlike there, names
+    that differ in what is not UTF-8 stay different, or two classes would become one.
+    """
+    return clean_caption(_printable(label or "")) or None
+
+
+def _printable(text: str) -> str:
+    """The text with escapes in the place of lone surrogates, which cannot be encoded."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _text(name: str | None) -> str | None:
-    return name.encode("utf-8", "replace").decode() if name else None
+    return _printable(name) if name else None

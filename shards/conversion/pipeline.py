@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Final
 
 from sclip_plugin.shards.conversion.build import HIDDEN, Target, build, write
-from sclip_plugin.shards.conversion.examine import examine, find_equal, fingerprint
+from sclip_plugin.shards.conversion.examine import examine, find_equal, fingerprint, leave_out_trained
 from sclip_plugin.shards.conversion.index import SampleIndex
 from sclip_plugin.shards.conversion.plan import ShardPlan
 from sclip_plugin.shards.conversion.preview import preview
 from sclip_plugin.shards.conversion.sources import Source, SourceSelection, open_sources, read
-from sclip_plugin.shards.conversion.split import Ratios, assign_keys, split
+from sclip_plugin.shards.conversion.split import SAME_BYTES, Ratios, assign_keys, split
 from sclip_plugin.shards.conversion.workspace import workspace
 from sclip_plugin.shards.images import Transform
+from sclip_plugin.shards.layout import VAL
 from sclip_plugin.shards.manifest import Manifest, Origin
 from sclip_plugin.shards.readers.shards import ShardsReader
 from sclip_plugin.shards.sample import Tally
@@ -104,6 +105,8 @@ def _plan(
     equal = find_equal(index, workers, tally)
     assign_keys(index)
     split(index, ratios, tally.skipped_images)
+    if target.name and target.subset == VAL:
+        tally.skipped_images[SAME_BYTES] += leave_out_trained(index, VAL, target.root.parent, workers)
     return build(target, index, transform, ratios.seed, tally), equal
 
 

@@ -5,9 +5,14 @@ File names may hold bytes that are no UTF-8, so every column that derives from a
 
 import hashlib
 import sqlite3
-from typing import Final
+from collections.abc import Callable
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
 
 from sclip_plugin.shards.keys import key
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 TABLES: Final = """
 CREATE TABLE samples (
@@ -71,7 +76,7 @@ def unpack(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
-def _seeded(seed: int, salt: str, name: bytes) -> bytes:
+def _seeded(seed: str, salt: str, name: bytes) -> bytes:
     """The position of `name` in the order that a seed gives; orders of different `salt` are unrelated."""
     return hashlib.sha256(f"{seed}\0{salt}\0".encode() + name).digest()
 
@@ -81,8 +86,27 @@ def _make_key(source: bytes, alike: int) -> str:
     return key(unpack(source), alike == 1)
 
 
-def create(db: sqlite3.Connection) -> None:
-    """Give an empty database its tables, and the connection its SQL functions."""
-    db.create_function("seeded", 3, _seeded, deterministic=True)
-    db.create_function("make_key", 2, _make_key, deterministic=True)
+def create(db: sqlite3.Connection, raised: list[BaseException]) -> None:
+    """Give an empty database its tables, and the connection its SQL functions.
+
+    Args:
+        db: the database.
+        raised: gets what the functions raise (an interruption, say): SQLite hides it behind an error of its own.
+    """
+    db.create_function("seeded", 3, _noting(_seeded, raised), deterministic=True)
+    db.create_function("make_key", 2, _noting(_make_key, raised), deterministic=True)
     db.executescript(TABLES)
+
+
+def _noting(function: Callable[Parameters, Result], raised: list[BaseException]) -> Callable[Parameters, Result]:
+    """The function, which adds what it raises to `raised`."""
+
+    @wraps(function)
+    def noting(*args: Parameters.args, **keywords: Parameters.kwargs) -> Result:
+        try:
+            return function(*args, **keywords)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    return noting

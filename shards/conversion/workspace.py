@@ -1,4 +1,7 @@
-"""The scratch folder of a conversion, inside its output folder. It is removed at the end, whatever happens."""
+"""The scratch folder of a conversion, inside its output folder.
+
+One process at a time holds it. It is removed at the end, whatever happens.
+"""
 
 import os
 import shutil
@@ -9,11 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from sclip_plugin.errors import DataError
+from sclip_plugin.locking import locked
 from sclip_plugin.shards.conversion.index import SampleIndex
 from sclip_plugin.shards.conversion.writer import PROGRESS
 
 INDEX: Final = "index.sqlite"
 SPOOL: Final = "spool"
+LOCK: Final = "lock"
 
 
 @contextmanager
@@ -24,20 +29,41 @@ def workspace(root: Path) -> Iterator[tuple[SampleIndex, Path]]:
     function made and that are empty then.
 
     Raises:
+        UsageError: another process converts into `root`.
         DataError: the index cannot be written.
     """
     made = [folder for folder in (*reversed(root.parents), root) if not folder.exists()]
     scratch = root / PROGRESS
-    shutil.rmtree(scratch / SPOOL, ignore_errors=True)
-    index = SampleIndex(scratch / INDEX)
     try:
-        yield index, scratch / SPOOL
-    except sqlite3.OperationalError as error:  # a full disk, say
-        raise DataError(f"{scratch / INDEX}: {error}") from None
+        with locked(scratch / LOCK, f"--out: {root}: another sclip convert or sclip split is at work there"):
+            shutil.rmtree(scratch / SPOOL, ignore_errors=True)
+            try:
+                with _index(scratch / INDEX) as index:
+                    yield index, scratch / SPOOL
+            finally:
+                shutil.rmtree(scratch / SPOOL, ignore_errors=True)
     finally:
-        index.close()
-        (scratch / INDEX).unlink(missing_ok=True)
-        shutil.rmtree(scratch / SPOOL, ignore_errors=True)
         for folder in (scratch, *reversed(made)):
             with suppress(OSError):
                 os.rmdir(folder)
+
+
+@contextmanager
+def _index(path: Path) -> Iterator[SampleIndex]:
+    """An empty index, whose file is removed at the end.
+
+    Raises:
+        DataError: the index cannot be written.
+    """
+    index = None
+    try:
+        index = SampleIndex(path)
+        yield index
+    except sqlite3.Error as error:  # a full disk, say
+        if index and index.interrupted:  # SQLite reports whatever a function of ours raises in words of its own
+            raise index.interrupted[0] from None
+        raise DataError(f"{path}: {error}") from None
+    finally:
+        if index:
+            index.close()
+        path.unlink(missing_ok=True)

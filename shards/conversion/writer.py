@@ -5,12 +5,12 @@ be written again. The bytes depend on the samples alone, not on the number of wo
 """
 
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 from tqdm import tqdm
 
@@ -19,12 +19,23 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.conversion.plan import Job, ShardPlan
 from sclip_plugin.shards.images import Transform, encode
-from sclip_plugin.shards.manifest import Counts, Manifest, Origin, ShardRecord, ShardStatistics
+from sclip_plugin.shards.leftovers import remove_leftovers
+from sclip_plugin.shards.manifest import (
+    Counts,
+    Manifest,
+    Origin,
+    ShardRecord,
+    ShardStatistics,
+    is_manifest,
+    is_shard_statistics,
+    read_json,
+)
 from sclip_plugin.shards.sample import Sample
 from sclip_plugin.shards.tar_writer import END, member
 from sclip_plugin.shards.threads import in_threads
 
 PROGRESS: Final = ".progress"
+PLAN: Final = "plan.json"  # in it: the digest of the plan that is being written
 
 
 class _HashingFile:
@@ -70,24 +81,37 @@ def write_shard(plan: ShardPlan, job: Job, progress: Callable[[int], object] | N
         progress: is called with 1 after each sample.
 
     Raises:
-        DataError: an image that could be read a moment ago no longer can.
+        DataError: an image that could be read a moment ago no longer can, or the shard cannot be written (a full disk,
+            say); nothing of it is left then.
     """
     path = plan.root / job.name
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(aside, "wb") as file:
+            statistics = _write(plan, job, file, progress)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+        _sync_folder(path.parent)
+        return statistics
+    except BaseException as error:
+        with suppress(OSError):
+            aside.unlink()
+        if isinstance(error, OSError):
+            raise DataError(f"{path}: {error.strerror or error}") from None
+        raise
+
+
+def _write(plan: ShardPlan, job: Job, file: BinaryIO, progress: Callable[[int], object] | None) -> ShardStatistics:
+    """Write the samples of a shard and the end of its tar."""
     classes = {name: index for index, name in enumerate(plan.classes)}
-    counts = _ShardCounts()
-    with open(aside, "wb") as file:
-        sink = _HashingFile(file)
-        for sample in plan.samples(job):
-            sink.write(_members(sample, job.kind, plan.transform, classes, counts))
-            if progress:
-                progress(1)
-        sink.write([END])
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
-    _sync_folder(path.parent)
+    counts, sink = _ShardCounts(), _HashingFile(file)
+    for sample in plan.samples(job):
+        sink.write(_members(sample, job.kind, plan.transform, classes, counts))
+        if progress:
+            progress(1)
+    sink.write([END])
     return counts.statistics(sink)
 
 
@@ -145,10 +169,10 @@ def write_all(plan: ShardPlan, workers: int) -> dict[str, ShardStatistics]:
 
 def _finished(shard: Path, mark: Path) -> ShardStatistics | None:
     """The statistics of a shard that is complete, None of another."""
+    done = read_json(mark)
     try:
-        done = cast(ShardStatistics, json.loads(mark.read_text()))
-        return done if shard.stat().st_size == done["bytes"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        return done if is_shard_statistics(done) and shard.stat().st_size == done["bytes"] else None
+    except OSError:
         return None
 
 
@@ -166,35 +190,42 @@ def prepare(plan: ShardPlan, folders: list[str], overwrite: bool) -> Manifest | 
     Raises:
         DataError: the folders hold something else and `overwrite` is False, or `sclip convert` did not make it.
     """
-    digest, state = plan.digest, plan.root / PROGRESS / "plan.json"
-    manifest = _read(plan.root / layout.MANIFEST)
-    held = manifest or _read(state)
+    _remove_leftovers(plan, folders)
+    described, state = plan.root / layout.MANIFEST, plan.root / PROGRESS / PLAN
+    manifest = read_json(described)
+    made_by = _digest(manifest) or _digest(read_json(state))
     occupied = [name for name in folders if (plan.root / name).is_dir() and any((plan.root / name).iterdir())]
-    if held.get("plan") == digest and not overwrite:
-        if manifest and all((plan.root / job.name).is_file() for job in plan.jobs):
+    if made_by == plan.digest and not overwrite:
+        if is_manifest(manifest) and all((plan.root / job.name).is_file() for job in plan.jobs):
             _forget_progress(plan.root)
-            return cast(Manifest, manifest)  # it is complete: its digest is this plan's, and it is written last
-    elif held or occupied:
+            return manifest  # it is complete: its digest is this plan's, and it is written last
+    elif occupied or made_by is not None or described.exists():
         where = plan.root / occupied[0] if occupied else plan.root
-        if not held.get("plan"):
+        if made_by is None and described.exists():
+            raise DataError(f"--out: {described}: not a manifest of sclip convert, or damaged; choose another folder")
+        if made_by is None:
             raise DataError(f"--out: {where} holds something that sclip convert did not make; choose another folder")
         if not overwrite:
             raise DataError(f"--out: {where} was made with other options or input; give another folder or --overwrite")
         _clear(plan.root, folders)
-    for name in folders:
-        for left in (plan.root / name).glob(".*.tmp"):
-            left.unlink()
-    layout.write_json(state, {"plan": digest})
+    layout.write_json(state, {"plan": plan.digest})
     return None
 
 
-def _read(path: Path) -> Mapping[str, object]:
-    """The JSON object in a file; an empty one where there is no such file, or something else in it."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _digest(found: object) -> str | None:
+    """The digest of the plan that a manifest, or `.progress/plan.json`, names; None where it names none."""
+    digest = found.get("plan") if isinstance(found, dict) else None
+    return digest if isinstance(digest, str) else None
+
+
+def _remove_leftovers(plan: ShardPlan, folders: list[str]) -> None:
+    """Remove what killed runs wrote aside and did not rename."""
+    for folder in {
+        plan.root,
+        *(plan.root / name for name in folders),
+        *((plan.root / name).parent for name in folders),
+    }:
+        remove_leftovers(folder, (*layout.FILES, "*.tar"), alone=True)
 
 
 def _clear(root: Path, folders: list[str]) -> None:
@@ -207,9 +238,9 @@ def _clear(root: Path, folders: list[str]) -> None:
 
 
 def _forget_progress(root: Path) -> None:
-    for pattern in ("*.json", ".*.tmp"):
-        for mark in (root / PROGRESS).glob(pattern):
-            mark.unlink()
+    for mark in (root / PROGRESS).glob("*.json"):
+        mark.unlink()
+    remove_leftovers(root / PROGRESS, ("*.json",), alone=True)
 
 
 def finish(plan: ShardPlan, shards: Mapping[str, ShardStatistics], counts: Counts, about: Origin) -> Manifest:

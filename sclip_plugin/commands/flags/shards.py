@@ -3,12 +3,15 @@
 import argparse
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from sclip_plugin.errors import UsageError
 
 VAL_RATIO: Final = 0.1  # ours
 PAIRED_RATIO: Final = 1.0  # every caption is kept; fewer are for studies of scarcity
+SEED: Final = 0
+MOST_WORKERS: Final = 1024  # ours: far more threads than help, and few enough for the system
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,12 @@ def add_split_arguments(parser: argparse.ArgumentParser, several: bool = False) 
     )
     help_text = "share of the rest that keeps its captions (default: 1)"
     if several:
-        add("--paired-ratio", type=float, metavar="R", nargs="+", default=[PAIRED_RATIO], help=help_text)
+        add("--paired-ratio", type=float, metavar="R", nargs="+", help=help_text)
     else:
-        add("--paired-ratio", type=float, metavar="R", default=PAIRED_RATIO, help=help_text)
+        add("--paired-ratio", type=float, metavar="R", help=help_text)
     add(
         "--seed",
         type=int,
-        default=0,
         metavar="N",
         help="decides who is in which part, and the order in the shards (default: 0)",
     )
@@ -96,10 +98,16 @@ def split_flags(args: argparse.Namespace) -> SplitFlags:
     """The values of `add_split_arguments`.
 
     Raises:
-        UsageError: a ratio is out of its range.
+        UsageError: a ratio or the seed is out of its range.
     """
-    several = isinstance(args.paired_ratio, list)
-    flags = SplitFlags(args.val_ratio, tuple(args.paired_ratio) if several else (args.paired_ratio,), args.seed)
+    given = PAIRED_RATIO if args.paired_ratio is None else args.paired_ratio
+    flags = SplitFlags(
+        args.val_ratio,
+        tuple(given) if isinstance(given, list) else (given,),
+        SEED if args.seed is None else args.seed,
+    )
+    if not -(2**63) <= flags.seed < 2**63:
+        raise UsageError(f"--seed must fit into 64 bits, got a number of {flags.seed.bit_length()} bits")
     if flags.val_ratio is not None and not 0 <= flags.val_ratio < 1:
         raise UsageError(f"--val-ratio must be at least 0 and below 1, got {flags.val_ratio}")
     for ratio in flags.paired_ratios:
@@ -114,15 +122,28 @@ def shard_flags(args: argparse.Namespace) -> ShardFlags:
     """The values of `add_shard_arguments`.
 
     Raises:
-        UsageError: a number is below 1, or both --shards and --shard-size are given.
+        UsageError: a number is below 1, there are too many workers, or both --shards and --shard-size are given.
     """
     flags = ShardFlags(args.shards, args.shard_size, args.workers, args.overwrite)
     check_positive("--shards", flags.shards)
     check_positive("--shard-size", flags.shard_size)
     check_positive("--workers", flags.workers)
+    if flags.workers > MOST_WORKERS:
+        raise UsageError(f"--workers must be at most {MOST_WORKERS}, got {flags.workers}")
     if flags.shards and flags.shard_size:
         raise UsageError("--shards and --shard-size exclude each other")
     return flags
+
+
+def output_folder(args: argparse.Namespace) -> Path:
+    """The folder that `--out` names.
+
+    Raises:
+        UsageError: it names none.
+    """
+    if not args.out:
+        raise UsageError("--out must name a folder")
+    return Path(args.out)
 
 
 def check_positive(flag: str, value: int | None) -> None:

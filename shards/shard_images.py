@@ -1,0 +1,41 @@
+"""The images of shards by their bytes: what is in two sets although it has two names."""
+
+import hashlib
+from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
+
+from sclip_plugin.data import tar
+from sclip_plugin.data.samples import IMAGE_SUFFIXES
+from sclip_plugin.shards import layout
+from sclip_plugin.shards.locator import SliceImage
+
+
+def images(shards: Iterable[Path]) -> Iterator[tuple[str, SliceImage]]:
+    """(shard and key, image) of every image member; a damaged shard gives what stands before the damage."""
+    for shard in shards:
+        try:
+            with tar.open_tar(str(shard), compressed=False) as archive:
+                for member in tar.members(archive):
+                    key, suffix = tar.split_key(tar.plain_name(member) or "")
+                    if key is not None and suffix in IMAGE_SUFFIXES:
+                        yield f"{shard}: {key}", SliceImage(str(shard), member.offset_data, member.size)
+        except tar.UNREADABLE:
+            continue
+
+
+def digest(image: SliceImage) -> bytes:
+    """The SHA-256 of an image."""
+    return hashlib.sha256(image.read()).digest()
+
+
+def training_shards(root: Path) -> list[Path]:
+    """The tars of `paired/` and `unpaired/` in a folder, which need not be there."""
+    folders = [root / layout.shard_folder(kind) for kind in (layout.PAIRED, layout.UNPAIRED)]
+    return [shard for folder in folders for shard in sorted(folder.glob("*.tar"))]
+
+
+def trained_digests(root: Path, sizes: Container[int]) -> Iterator[tuple[str, bytes]]:
+    """(shard and key, SHA-256) of the images of a training set; of those of other sizes nothing but headers is read."""
+    for place, image in images(training_shards(root)):
+        if image.size in sizes:
+            yield place, digest(image)
