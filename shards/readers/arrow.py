@@ -3,21 +3,20 @@
 Needs pyarrow: `pip install 'sclip-plugin[parquet]'`.
 """
 
-import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options, split_name
 from sclip_plugin.shards.readers.columnar import RowSamples, Spool, arrow_errors, pyarrow
 from sclip_plugin.shards.readers.columns import ROLES
 from sclip_plugin.shards.readers.files import file_hash
+from sclip_plugin.shards.readers.jsonfile import read_object
 from sclip_plugin.shards.sample import Sample, Tally
 
 if TYPE_CHECKING:
-    from pyarrow import RecordBatch
+    from pyarrow import MemoryMappedFile, RecordBatch
 
 
 class ArrowReader:
@@ -57,25 +56,34 @@ class ArrowReader:
 
 
 def _files(source: str) -> Iterator[tuple[str | None, str]]:
-    """(split, path) of each Arrow file."""
-    whole = _json(os.path.join(source, "dataset_dict.json"))
-    for split in whole.get("splits", []) if whole else [None]:
-        folder = os.path.join(source, os.path.basename(split)) if split else source
-        for one in _json(os.path.join(folder, "state.json")).get("_data_files", []):
-            yield split, os.path.join(folder, os.path.basename(one["filename"]))
+    """(split, path) of each Arrow file.
+
+    Raises:
+        DataError: a file that names them is missing or damaged.
+    """
+    whole = os.path.join(source, "dataset_dict.json")
+    splits = _names(whole, read_object(whole).get("splits")) if os.path.isfile(whole) else [None]
+    for split in splits:
+        folder = os.path.join(source, split) if split else source
+        state = os.path.join(folder, "state.json")
+        listed = read_object(state).get("_data_files")
+        if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+            raise DataError(f"{state}: _data_files is not a list of files")
+        for name in _names(state, [one.get("filename") for one in listed]):
+            yield split, os.path.join(folder, name)
 
 
-def _json(path: str) -> dict[str, Any]:
-    """The JSON object of a file; {} without the file."""
-    if not os.path.isfile(path):
-        return {}
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: not a JSON object")
-    return found
+def _names(path: str, found: object) -> list[str]:
+    """The names that a file lists, without the folders before them.
+
+    Raises:
+        DataError: something else is listed.
+    """
+    listed = found if isinstance(found, list) else [None]
+    names = [os.path.basename(one) if isinstance(one, str) else "" for one in listed]
+    if any(name in ("", ".", "..") for name in names):
+        raise DataError(f"{path}: something else than names is listed in it")
+    return names
 
 
 def _batches(path: str) -> Iterator["RecordBatch"]:
@@ -83,8 +91,18 @@ def _batches(path: str) -> Iterator["RecordBatch"]:
     import pyarrow as pa
 
     with pa.memory_map(path) as file:
-        try:
-            yield from pa.ipc.open_stream(file)
-        except pa.ArrowInvalid:
-            reader = pa.ipc.open_file(file)
-            yield from (reader.get_batch(number) for number in range(reader.num_record_batches))
+        for batch in _read(file):
+            batch.validate(full=True)  # a wrong offset would lead out of the memory that is mapped
+            yield batch
+
+
+def _read(file: "MemoryMappedFile") -> Iterator["RecordBatch"]:
+    import pyarrow as pa
+
+    try:
+        stream = pa.ipc.open_stream(file)
+    except pa.ArrowInvalid:
+        whole = pa.ipc.open_file(file)
+        yield from (whole.get_batch(number) for number in range(whole.num_record_batches))
+    else:
+        yield from stream

@@ -1,4 +1,4 @@
-"""What every reader of a source format offers, and how splits and captions are read from a record."""
+"""What every reader of a source format offers, and how splits and captions are written."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,6 +8,19 @@ from typing import ClassVar, Protocol, TypeAlias, TypedDict
 from sclip_plugin.shards.sample import Sample, Tally
 
 Record: TypeAlias = Mapping[str, object]  # {name of a field: its value}: a row of a table, or a JSON object
+
+
+class Misfit(dict[str, object]):
+    """A row of a table whose cells do not fit the header, so that nobody can tell what is in which column.
+
+    Args:
+        names: of the header.
+        reason: what is wrong with the row.
+    """
+
+    def __init__(self, names: Iterable[str], reason: str) -> None:
+        super().__init__(dict.fromkeys(names))
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -81,28 +94,10 @@ class FormatReader(Reader, Protocol):
 SPLITS = {"validation": "val", "valid": "val", "dev": "val", "restval": "train", "training": "train", "testing": "test"}
 
 
-def split_name(name: object) -> str | None:
+def split_name(name: str | None) -> str | None:
     """A source's split under the usual name: train, val, test or its own; None where there is none."""
-    plain = "" if name is None else str(name).strip().lower()
+    plain = (name or "").strip().lower()
     return SPLITS.get(plain, plain) or None
-
-
-def text_or_none(value: object) -> str | None:
-    """A field as text; None where it is missing or empty."""
-    return None if value is None or value == "" else str(value)
-
-
-def as_captions(value: object) -> list[str]:
-    """The texts of a caption field, which holds one text, a list of texts, or nothing."""
-    if value is None:
-        return []
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):  # {"raw": …}, as in sentences of Karpathy's format
-        return as_captions(value.get("raw", value.get("text")))
-    if isinstance(value, Iterable):
-        return [text for one in value for text in as_captions(one)]
-    return [str(value)]
 
 
 def clean_caption(text: str | None) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Description, Options, as_captions
+from sclip_plugin.shards.readers.base import Description, Options
+from sclip_plugin.shards.readers.fields import Fields, text_or_none
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
 from sclip_plugin.shards.readers.jsonfile import objects, only_json
 from sclip_plugin.shards.readers.named import NamedImages
@@ -39,21 +40,40 @@ class CocoReader:
         return _find(source) is not None
 
     def samples(self) -> Iterator[Sample]:
-        """Every image once without caption, then one sample for each annotation."""
-        names: dict[object, str] = {}
-        for _, image in objects(self.path, "images.item", "image"):
-            names[image.get("id")] = str(image.get("file_name") or "")
-            yield from self.images.sample({"image": names[image.get("id")]}, self.path)
+        """Every image once without caption, then one sample for each annotation.
+
+        Raises:
+            DataError: two images have the same id; the message names both.
+        """
+        names: dict[int | str, str] = {}
+        for where, image in objects(self.path, "images.item", "image"):
+            name, number = text_or_none(image.get("file_name")) or "", _id(image.get("id"))
+            if number is None:
+                self.tally.notes["image without an id that is a number or a text: its captions are not found"] += 1
+            elif names.setdefault(number, name) != name:
+                raise DataError(f"{where}: the id {number!r} belongs to {names[number]!r} and to {name!r}")
+            yield from self.images.sample({"image": name}, where)
         for where, note in objects(self.path, "annotations.item", "annotation"):
-            if note.get("image_id") not in names:
-                self.tally.skip_captions("annotation of an unknown image id", len(as_captions(note.get("caption"))))
+            number = _id(note.get("image_id"))
+            fields = Fields.of({"image": "" if number is None else names.get(number), "caption": note.get("caption")})
+            if number is None or number not in names:
+                fields.skip_captions("annotation of an unknown image id", self.tally)
                 continue
-            yield from self.images.sample({"image": names[note["image_id"]], "caption": note.get("caption")}, where)
-        yield from self.images.others()
+            if not fields.captions and not fields.lost:
+                self.tally.notes["annotation without caption"] += 1
+            yield from self.images.sample_of(fields, where)
+        yield from self.images.others([self.path])
 
     def describe(self) -> Description:
         """The file's name and hash."""
         return {"format": "coco", "name": os.path.basename(self.path), "sha256": file_hash(self.path)}
+
+
+def _id(value: object) -> int | str | None:
+    """The id of an image; None for what is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
 def _find(source: str) -> str | None:

@@ -47,7 +47,7 @@ class Fashion200kReader:
                 for number, line in enumerate(file, 1):
                     if line.strip():
                         yield from self._sample(line.rstrip("\n").split("\t"), f"{path}: line {number}", split)
-        for sample in self.images.others():
+        for sample in self.images.others(self.files):
             if parts := _parts(sample.source):
                 sample.group = f"item {parts[3]}"
             yield sample

@@ -6,12 +6,15 @@ Needs h5py: `pip install 'sclip-plugin[hdf5]'`.
 import glob
 import os
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.locator import PIXEL_ROWS, PixelImage, h5py, open_hdf5
 from sclip_plugin.shards.readers.base import Description, Options
 from sclip_plugin.shards.sample import Sample, Tally
+
+if TYPE_CHECKING:
+    from h5py import File
 
 ROWS = 1024  # rows of text in memory at a time
 
@@ -44,7 +47,7 @@ class FashionGenReader:
             split = "test" if "validation" in os.path.basename(path) else "train"
             try:
                 yield from self._rows(os.path.abspath(path), split)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # h5py's, of damaged files
                 raise DataError(f"{path}: {error}") from None
 
     def _rows(self, path: str, split: str) -> Iterator[Sample]:
@@ -53,7 +56,10 @@ class FashionGenReader:
         for field in (PIXEL_ROWS, *fields):
             if field not in file:
                 raise DataError(f"{path}: no {field}; there are: {', '.join(sorted(file))}")
-        count, height, width, _ = file[PIXEL_ROWS].shape
+        count, height, width = _pixel_shape(path, file)
+        for field in fields:
+            if getattr(file[field], "shape", None) not in ((count,), (count, 1)):
+                raise DataError(f"{path}: {field} is not an array of {count} values, one for each image")
         length = len(b"P6 %d %d 255\n" % (width, height)) + height * width * 3
         name = os.path.basename(path).rpartition(".")[0]
         for first in range(0, count, ROWS):
@@ -75,6 +81,19 @@ class FashionGenReader:
         sizes = {os.path.basename(path): os.path.getsize(path) for path in self.files}
         folder = os.path.basename(os.path.dirname(os.path.abspath(self.files[0])))
         return {"format": "fashiongen", "name": folder, "bytes": sizes}
+
+
+def _pixel_shape(path: str, file: "File") -> tuple[int, int, int]:
+    """Rows, height and width of the array of pixels.
+
+    Raises:
+        DataError: it is another array.
+    """
+    pixels = file[PIXEL_ROWS]
+    shape: tuple[int, ...] = getattr(pixels, "shape", ())
+    if len(shape) != 4 or shape[3] != 3 or pixels.dtype != "uint8":
+        raise DataError(f"{path}: {PIXEL_ROWS} is not an array (N, height, width, 3) of uint8")
+    return shape[0], shape[1], shape[2]
 
 
 def _text(cell: Any) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from sclip_plugin.errors import DataError
 
@@ -12,6 +12,13 @@ SUFFIXES = frozenset(("jpg", "jpeg", "jfif", "png", "webp", "tif", "tiff", "bmp"
 OUTSIDE = "name leads out of the images folder"
 MISSING = "image missing"
 LINK = "link in the images folder"
+TEXTS = frozenset(("csv", "tsv", "tab", "json", "jsonl", "ndjson", "parquet", "hdf5", "h5"))  # may hold captions
+SHOWN = 3  # files that are not read which are named
+
+
+def _suffix(name: str) -> str:
+    """What stands behind the last dot of a name, in lower case; the name where it has none."""
+    return name.rpartition(".")[2].lower()
 
 
 def file_hash(path: str) -> str:
@@ -26,6 +33,44 @@ def file_hash(path: str) -> str:
 def first_existing(root: str, names: Iterable[str]) -> str | None:
     """The first of some relative names that exists below `root`, as a path; None without any."""
     return next((path for name in names if os.path.exists(path := os.path.join(root, name))), None)
+
+
+class Unread:
+    """Files in a folder of images that look like captions and are not read.
+
+    Args:
+        read: files and folders that are read, and so do not count.
+    """
+
+    def __init__(self, read: Iterable[str] = ()) -> None:
+        self._read = {os.path.realpath(path) for path in read}
+        self._number, self._first = 0, list[str]()
+
+    def look_at(self, folder: str, prefix: str, files: Collection[str]) -> None:
+        """Count the files of a folder.
+
+        Args:
+            folder: its path, without links.
+            prefix: what stands before the names in messages.
+            files: the names of its files, sorted.
+        """
+        images = {name.rpartition(".")[0] for name in files if _suffix(name) in SUFFIXES}
+        for name in files:
+            beside = _suffix(name) == "txt" and name.rpartition(".")[0] in images  # a caption file for each image
+            if (beside or _suffix(name) in TEXTS) and not self._is_read(os.path.join(folder, name)):
+                self._number += 1
+                if len(self._first) < SHOWN:
+                    self._first.append(prefix + name)
+
+    def _is_read(self, path: str) -> bool:
+        return path in self._read or any(path.startswith(os.path.join(folder, "")) for folder in self._read)
+
+    def notes(self) -> Counter[str]:
+        """{what the user should see: how many files}."""
+        if not self._number:
+            return Counter()
+        more = f" and {self._number - SHOWN} more" if self._number > SHOWN else ""
+        return Counter({f"not read: {', '.join(self._first)}{more} (give the file as SOURCE to read it)": self._number})
 
 
 class ImageFolder:
@@ -59,8 +104,11 @@ class ImageFolder:
         """
         joined = os.path.join(base or self.root, name.strip())
         parent, last = os.path.split(joined)
-        if parent not in self._folders:
-            self._folders[parent] = os.path.realpath(parent)
+        try:
+            if parent not in self._folders:
+                self._folders[parent] = os.path.realpath(parent)
+        except (OSError, ValueError):  # halves of surrogate pairs or NUL in the name
+            return None, MISSING
         path = os.path.join(self._folders[parent], last)
         try:
             path, mode = os.path.normpath(path), os.lstat(path).st_mode
@@ -78,26 +126,30 @@ class ImageFolder:
     def _inside(self, path: str) -> bool:
         return path.startswith(os.path.join(self.root, ""))
 
-    def walk(self, skipped: Counter[str]) -> Iterator[str]:
+    def walk(self, skipped: Counter[str], unread: Unread | None = None) -> Iterator[str]:
         """The relative paths of the images, sorted within each folder.
 
         Hidden files and folders are passed over.
 
         Args:
             skipped: links are counted here; they are not followed.
+            unread: files that look like captions are counted here.
         """
         for folder, folders, files in os.walk(self.root):
             linked = [name for name in folders if os.path.islink(os.path.join(folder, name))]
             folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in linked)
             skipped.update({LINK: len(linked)} if linked else {})
-            prefix = os.path.relpath(folder, self.root).replace(os.sep, "/")
-            for name in sorted(files):
-                if name.startswith(".") or name.rpartition(".")[2].lower() not in SUFFIXES:
+            prefix = "" if folder == self.root else f"{os.path.relpath(folder, self.root).replace(os.sep, '/')}/"
+            files = sorted(name for name in files if not name.startswith("."))
+            if unread is not None:
+                unread.look_at(folder, prefix, files)
+            for name in files:
+                if _suffix(name) not in SUFFIXES:
                     continue
                 if os.path.islink(os.path.join(folder, name)):
                     skipped[LINK] += 1
                 else:
-                    yield name if prefix == "." else f"{prefix}/{name}"
+                    yield prefix + name
 
     def path(self, relative: str) -> str:
         """Where an image is whose relative path is known."""

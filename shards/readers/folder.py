@@ -7,14 +7,12 @@ from typing import ClassVar
 
 from sclip_plugin.shards.locator import FileImage
 from sclip_plugin.shards.readers.base import Description
-from sclip_plugin.shards.readers.files import ImageFolder
+from sclip_plugin.shards.readers.files import ImageFolder, Unread
 from sclip_plugin.shards.sample import Sample, Tally
-
-TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".hdf5", ".h5")
 
 
 class FolderReader:
-    """Reads every image below a folder. Files at its top that look like captions are not read, but noted.
+    """Reads every image below a folder. Files in it that look like captions are not read, but noted.
 
     Args:
         source: the folder.
@@ -37,15 +35,14 @@ class FolderReader:
     def samples(self) -> Iterator[Sample]:
         """The images, sorted within each folder."""
         skipped: Counter[str] = Counter()
-        for relative in self.folder.walk(skipped):
+        unread = Unread()
+        for relative in self.folder.walk(skipped, unread):
             top, slash, _ = relative.partition("/")
             label = top.replace("_", " ") if self.classes and slash else None
             yield Sample(relative, FileImage(self.folder.path(relative)), label=label)
         self.tally.images += skipped.total()
         self.tally.skipped_images += skipped
-        for name in sorted(os.listdir(self.folder.root)):
-            if name.lower().endswith(TEXTS):
-                self.tally.notes[f"not read: {name} (give the file as SOURCE to read it)"] += 1
+        self.tally.notes += unread.notes()
 
     def describe(self) -> Description:
         """The folder's name."""

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options, Record, split_name
-from sclip_plugin.shards.readers.columns import ROLES, find_columns
+from sclip_plugin.shards.readers.columns import ROLES
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
-from sclip_plugin.shards.readers.named import NamedImages
+from sclip_plugin.shards.readers.named import NamedImages, NamedRecords
 from sclip_plugin.shards.readers.parquet import parquet_records
 from sclip_plugin.shards.readers.records import records
 from sclip_plugin.shards.readers.table import csv_records
@@ -44,23 +45,17 @@ class ImageFolderReader:
         """One sample for each row of the metadata, then the images that none names."""
         for path in self.files:
             yield from self._listed(path)
-        for sample in NamedImages(self.folder, self.tally).others():
+        for sample in NamedImages(self.folder, self.tally).others(self.files):
             sample.split = self._split(sample.source)
             yield sample
 
     def _listed(self, path: str) -> Iterator[Sample]:
         """The samples of one metadata file."""
         images = NamedImages(self.folder, self.tally, os.path.dirname(os.path.realpath(path)))
-        columns = None
-        for where, record in READ[os.path.basename(path)](path):
-            if columns is None:
-                given = {"image": "file_name", **self.options.columns}
-                needed = ("image", "caption") if self.options.captions else ("image",)
-                columns = find_columns(record, given, path, needed)
-            fields = {role: record.get(name) for role, name in columns.items()}
-            for sample in images.sample(fields, where):
-                sample.split = sample.split or self._split(sample.source)
-                yield sample
+        options = replace(self.options, columns={"image": "file_name", **self.options.columns})
+        for sample in NamedRecords(images, path, options).samples(READ[os.path.basename(path)](path)):
+            sample.split = sample.split or self._split(sample.source)
+            yield sample
 
     @staticmethod
     def _split(source: str) -> str | None:

@@ -1,13 +1,103 @@
-"""JSON files too large for memory: what is in them, and their items one by one."""
+"""JSON files: those too large for memory item by item, small ones as a whole.
+
+Whatever is wrong with a file becomes a `DataError` that names it: what is not JSON, or is nested without end.
+"""
 
 import glob
+import json
 import os
+import re
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Final
 
 import ijson
+import numpy as np
 
 from sclip_plugin.errors import DataError
+
+DEEPEST: Final = 100  # lists and objects in each other (ours); ijson's memory grows with the square of the depth
+_BOM = b"\xef\xbb\xbf"
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_NO_BRACKET = bytes(sorted(set(range(256)) - set(b"[]{}")))
+
+
+class _ShallowFile:
+    """The bytes of a JSON file without its byte-order mark, for ijson; refuses a file that is nested too deeply."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._depth = file, 0
+        self._in_string, self._rest = (
+            False,
+            b"",
+        )  # of what was read last: whether it ends in a string, a `\\` at its end
+        if file.read(len(_BOM)) != _BOM:
+            file.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes.
+
+        Raises:
+            ValueError: they are nested too deeply.
+        """
+        data = self._file.read(size)
+        plain = _ESCAPED.sub(b"", self._rest + data)
+        self._rest = b"\\" if plain.endswith(b"\\") else b""
+        parts = plain.split(b'"')
+        brackets = b"".join(parts[self._in_string :: 2]).translate(None, _NO_BRACKET)
+        self._in_string ^= len(parts) % 2 == 0
+        if brackets:
+            codes = np.frombuffer(brackets, dtype=np.uint8)
+            depths = self._depth + np.cumsum(np.where((codes == ord("[")) | (codes == ord("{")), 1, -1))
+            if depths.max() > DEEPEST:
+                raise ValueError(f"lists or objects are nested more than {DEEPEST} times")
+            self._depth = int(depths[-1])
+        return data
+
+
+def events(path: str) -> Iterator[tuple[str, str, Any]]:
+    """(prefix, event, value) of a JSON file, as ijson gives them.
+
+    Raises:
+        DataError: the file is not JSON.
+    """
+    with json_errors(path), open(path, "rb") as file:
+        yield from ijson.parse(_ShallowFile(file), use_float=True)
+
+
+@contextmanager
+def json_errors(where: str) -> Iterator[None]:
+    """What parsers of JSON raise becomes a `DataError` that names the file or the line."""
+    try:
+        yield
+    except RecursionError:
+        raise DataError(f"{where}: not JSON: nested too deeply") from None
+    except (ValueError, ijson.JSONError) as error:
+        raise DataError(f"{where}: not JSON: {' '.join(str(error).split())}") from None
+
+
+def read_object(path: str) -> dict[str, Any]:
+    """The JSON object in a small file.
+
+    Raises:
+        DataError: there is something else in it.
+        OSError: it cannot be read.
+    """
+    return parse_object(Path(path).read_bytes(), path)
+
+
+def parse_object(data: bytes, where: str) -> dict[str, Any]:
+    """The JSON object in UTF-8 text; a byte-order mark does not count.
+
+    Raises:
+        DataError: there is something else; `where` names its place.
+    """
+    with json_errors(where):
+        found = json.loads(data.decode("utf-8-sig"))
+    if not isinstance(found, dict):
+        raise DataError(f"{where}: not a JSON object")
+    return found
 
 
 def objects(path: str, prefix: str, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -29,11 +119,8 @@ def objects(path: str, prefix: str, what: str) -> Iterator[tuple[str, dict[str, 
 
 
 def _items(path: str, prefix: str) -> Iterator[object]:
-    try:
-        with open(path, "rb") as file:
-            yield from ijson.items(file, prefix, use_float=True)
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not JSON: {' '.join(str(error).split())}") from None
+    with json_errors(path), open(path, "rb") as file:
+        yield from ijson.items(_ShallowFile(file), prefix, use_float=True)
 
 
 def first_item(path: str, prefix: str) -> dict[str, Any]:

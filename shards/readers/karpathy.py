@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options, Record
+from sclip_plugin.shards.readers.fields import text_or_none
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
 from sclip_plugin.shards.readers.jsonfile import first_item, objects, only_json
 from sclip_plugin.shards.readers.named import NamedImages
@@ -50,7 +51,7 @@ class KarpathyReader:
             name = next((name for name in names if self.images.locate(name)[0]), names[0])
             fields = {"image": name, "caption": image.get("sentences"), "split": image.get("split")}
             yield from self.images.sample(fields, where)
-        yield from self.images.others()
+        yield from self.images.others([self.path])
 
     def describe(self) -> Description:
         """The file's name and hash."""
@@ -63,8 +64,8 @@ def _find(source: str) -> str | None:
 
 def _names(image: Record) -> list[str]:
     """How the image may be named below the images folder."""
-    name = str(image.get("filename") or "")
-    return [os.path.join(str(image["filepath"]), name), name] if image.get("filepath") and name else [name]
+    name, folder = text_or_none(image.get("filename")) or "", text_or_none(image.get("filepath"))
+    return [os.path.join(folder, name), name] if folder and name else [name]
 
 
 def _image_folders(root: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options, Record, split_name
-from sclip_plugin.shards.readers.columnar import BATCH, RowSamples, Spool, arrow_errors, pyarrow
+from sclip_plugin.shards.readers.columnar import BATCH, RowSamples, Spool, arrow_errors, pyarrow, rows
 from sclip_plugin.shards.readers.columns import ROLES
 from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.sample import Sample, Tally
@@ -66,7 +66,7 @@ def parquet_records(path: str) -> Iterator[tuple[str, Record]]:
     number = 0
     with arrow_errors(path):
         for batch in _batches(path):
-            for row in batch.to_pylist():
+            for row in rows(batch, batch.schema.names):
                 number += 1
                 yield f"{path}: row {number}", row
 

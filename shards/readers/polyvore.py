@@ -4,14 +4,14 @@
 import glob
 import os
 from collections.abc import Iterator
-from typing import ClassVar
-
-import ijson
+from dataclasses import replace
+from typing import ClassVar, TypedDict
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options, Record
+from sclip_plugin.shards.readers.fields import Fields, captions_of, text_or_none
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash, first_existing
-from sclip_plugin.shards.readers.jsonfile import objects
+from sclip_plugin.shards.readers.jsonfile import events, objects
 from sclip_plugin.shards.readers.named import NamedImages
 from sclip_plugin.shards.sample import Sample, Tally
 
@@ -43,10 +43,11 @@ class PolyvoreReader:
         for path in self.files:
             split = os.path.basename(path).removesuffix("_info.json")
             for where, item in objects(path, "item", "item"):
-                name = str(item.get("images") or f"{item.get('id')}.jpg")
-                fields = {"image": name, "caption": _caption(item), "label": labels.get(str(item.get("id")))}
-                yield from self.images.sample({**fields, "split": split}, where)
-        yield from self.images.others()
+                number = text_or_none(item.get("id"))
+                record = {"image": item.get("images") or f"{number}.jpg", "label": labels.get(number or "")}
+                fields = replace(Fields.of({**record, "split": split}), **_captions(item))
+                yield from self.images.sample_of(fields, where)
+        yield from self.images.others([*self.files, os.path.join(self.source, METADATA)])
 
     def describe(self) -> Description:
         """The folder's name, and the hash of each file of items."""
@@ -54,23 +55,25 @@ class PolyvoreReader:
         return {"format": "polyvore", "name": os.path.basename(os.path.realpath(self.source)), "sha256": hashes}
 
 
-def _caption(item: Record) -> str:
-    """Title and description, as sentences."""
-    texts = (str(item.get(name) or "").strip() for name in ("title", "description"))
-    return ". ".join(text.rstrip(". ") for text in texts if text)
+class _Captions(TypedDict):
+    captions: list[str]
+    lost: int
+
+
+def _captions(item: Record) -> _Captions:
+    """Title and description, as sentences of one caption; what is no text is counted."""
+    texts, lost = captions_of([item.get("title"), item.get("description")])
+    sentences = ". ".join(text.strip().rstrip(". ") for text in texts if text.strip())
+    return {"captions": [sentences] if sentences or not lost else [], "lost": lost}
 
 
 def _labels(path: str) -> dict[str, str]:
     """{item id: semantic category}."""
-    try:
-        with open(path, "rb") as file:
-            return {
-                prefix.removesuffix(".semantic_category"): value
-                for prefix, event, value in ijson.parse(file)
-                if event == "string" and prefix.endswith(".semantic_category")
-            }
-    except (OSError, ijson.JSONError) as error:
-        raise DataError(f"{path}: {' '.join(str(error).split())}") from None
+    return {
+        prefix.removesuffix(".semantic_category"): value
+        for prefix, event, value in events(path)
+        if event == "string" and prefix.endswith(".semantic_category")
+    }
 
 
 def _files(source: str) -> list[str]:

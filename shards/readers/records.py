@@ -3,17 +3,16 @@
 There is one record for each caption or for each image. Images without a record come last.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from typing import ClassVar
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options, Record
-from sclip_plugin.shards.readers.columns import ROLES, find_columns
+from sclip_plugin.shards.readers.columns import ROLES
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
-from sclip_plugin.shards.readers.jsonfile import first_item, objects
-from sclip_plugin.shards.readers.named import NamedImages
+from sclip_plugin.shards.readers.jsonfile import first_item, objects, parse_object
+from sclip_plugin.shards.readers.named import NamedImages, NamedRecords
 from sclip_plugin.shards.sample import Sample, Tally
 
 LINES = (".jsonl", ".ndjson")
@@ -47,13 +46,8 @@ class RecordReader:
 
     def samples(self) -> Iterator[Sample]:
         """One sample for each record, then the images that none names."""
-        columns = None
-        for where, record in self.read(self.path):
-            if columns is None:
-                needed = ("image", "caption") if self.options.captions else ("image",)
-                columns = find_columns(record, self.options.columns, self.path, needed)
-            yield from self.images.sample({role: record.get(name) for role, name in columns.items()}, where)
-        yield from self.images.others()
+        yield from NamedRecords(self.images, self.path, self.options).samples(self.read(self.path))
+        yield from self.images.others([self.path])
 
     def describe(self) -> Description:
         """The file's name and hash."""
@@ -72,16 +66,9 @@ def records(path: str) -> Iterator[tuple[str, Record]]:
 def _lines(path: str) -> Iterator[tuple[str, Record]]:
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            where = f"{path}: line {number}"
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.decode("utf-8-sig"))
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{where}: not JSON: {error}") from None
-            if not isinstance(record, dict):
-                raise DataError(f"{where}: not a JSON object")
-            yield where, record
+            if line.strip():
+                where = f"{path}: line {number}"
+                yield where, parse_object(line, where)
 
 
 class JsonReader(RecordReader):

@@ -3,20 +3,22 @@
 Figures with subfigures have no image there; they are counted.
 """
 
-import json
 import os
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.shards.readers.base import Description, Options, split_name
+from sclip_plugin.shards.readers.base import Description, Options, Record, split_name
+from sclip_plugin.shards.readers.fields import text_or_none
 from sclip_plugin.shards.readers.files import ImageFolder
+from sclip_plugin.shards.readers.jsonfile import read_object
 from sclip_plugin.shards.readers.named import NamedImages
 from sclip_plugin.shards.sample import Sample, Tally
 
 CAPTIONS, FIGURES = "SciCap-Caption-All", "SciCap-No-Subfig-Img"
 SPLITS = ("train", "val", "test")
 SUBFIGURES = "caption of a figure with subfigures"
+NO_OBJECT = "figure whose .json is not a JSON object"
 
 
 class SciCapReader:
@@ -46,32 +48,28 @@ class SciCapReader:
                     for entry in entries:
                         if entry.name.endswith(".json") and entry.is_file(follow_symlinks=False):
                             yield from self._sample(entry.path, entry.name, split)
-        for sample in self.images.others():
+        for sample in self.images.others([top]):
             sample.split = split_name(sample.source.partition("/")[0])
             yield sample
 
     def _sample(self, path: str, name: str, split: str) -> Iterator[Sample]:
-        about = _json(path)
-        caption = str(about.get("0-originally-extracted") or "")
+        try:
+            about = read_object(path)
+        except DataError:
+            self.tally.skip_captions(NO_OBJECT)
+            return
         if about.get("contains-subfigure"):
             self.tally.skip_captions(SUBFIGURES)
             return
-        paper = about.get("paper-ID")
-        fields = {"caption": caption, "label": about.get("figure-type"), "group": f"paper {paper}" if paper else None}
         name = f"{split}/{name.removesuffix('.json')}.png"
-        yield from self.images.sample({"image": name, "split": split, **fields}, path)
+        fields = {"image": name, "split": split, "label": about.get("figure-type"), "group": _paper(about)}
+        yield from self.images.sample({**fields, "caption": about.get("0-originally-extracted") or ""}, path)
 
     def describe(self) -> Description:
         """The folder's name; its hundreds of thousands of files are not hashed."""
         return {"format": "scicap", "name": os.path.basename(os.path.realpath(self.source))}
 
 
-def _json(path: str) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            about = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON: {error}") from None
-    if not isinstance(about, dict):
-        raise DataError(f"{path}: not a JSON object")
-    return about
+def _paper(about: Record) -> str | None:
+    paper = text_or_none(about.get("paper-ID"))
+    return f"paper {paper}" if paper else None

@@ -1,15 +1,14 @@
 """The folders that `sclip convert` wrote: paired/, unpaired/ and val/. `sclip split` reads them."""
 
 import glob
-import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards import layout
-from sclip_plugin.shards.readers.base import Description, text_or_none
+from sclip_plugin.shards.readers.base import Description
+from sclip_plugin.shards.readers.jsonfile import read_object
 from sclip_plugin.shards.readers.webdataset import TarSample, tar_samples
 from sclip_plugin.shards.sample import Sample, Tally
 
@@ -35,53 +34,57 @@ class ShardsReader:
         self.tally = Tally()
 
     def samples(self) -> Iterator[Sample]:
-        """The samples of paired/, then of unpaired/, then of val/.
-
-        Raises:
-            DataError: a sample without image, or without its source in the `.json`.
-        """
+        """The samples of paired/, then of unpaired/, then of val/. Damaged ones are counted."""
         for kind, files in self.files.items():
             split = "val" if kind == layout.VAL else "train"
             for path in files:
                 for found in tar_samples(path, self.tally):
-                    yield _sample(path, found, split)
+                    yield from self._sample(path, found, split)
+
+    def _sample(self, path: str, found: TarSample, split: str) -> Iterator[Sample]:
+        fields, image, source = found.fields(), found.image(self.tally), found.about.get("source")
+        if image is None:
+            fields.skip_image("no image in its sample", self.tally)
+        elif not isinstance(source, str) or not source:
+            fields.skip_image("no source in its .json", self.tally)
+        elif fields.fault:
+            fields.skip_image(fields.fault, self.tally)
+        else:
+            fields.count(self.tally)
+            yield Sample(
+                source,
+                image[1],
+                fields.captions,
+                label=fields.label,
+                group=fields.group,
+                split=split,
+                where=f"{path}: {found.key}",
+                key=found.key,
+                suffix=image[0],
+            )
 
     def describe(self) -> Description:
         """The folder's name, and the digest of its shard plan."""
         return {"format": "shards", "name": os.path.basename(self.root), "plan": self.manifest.get("plan")}
 
 
-def _sample(path: str, found: TarSample, split: str) -> Sample:
-    where, about = f"{path}: {found.key}", found.about
-    if not found.images:
-        raise DataError(f"{where}: no image; see `sclip verify`")
-    source = about.get("source")
-    if not isinstance(source, str):
-        raise DataError(f"{where}: no source in its .json; see `sclip verify`")
-    suffix, image = next(iter(found.images.items()))
-    return Sample(
-        source,
-        image,
-        found.captions,
-        label=text_or_none(about.get("label")),
-        group=text_or_none(about.get("group")),
-        split=split,
-        where=where,
-        key=found.key,
-        suffix=suffix,
-    )
-
-
 def _manifest(root: str) -> dict[str, Any]:
-    path = Path(root) / layout.MANIFEST
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("not an object")
-    except OSError:
-        raise DataError(f"{root}: no {layout.MANIFEST}: not made by sclip convert, or not finished") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON: {error}") from None
+    """What `sclip convert` or `sclip split` wrote down, as far as it is used.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    path = os.path.join(root, layout.MANIFEST)
+    if not os.path.isfile(path):
+        raise DataError(f"{root}: no {layout.MANIFEST}: not made by sclip convert, or not finished")
+    found = read_object(path)
+    if not isinstance(found.get("plan"), str):
+        raise DataError(f"{path}: no plan in it: not made by sclip convert")
+    skipped: object = found
+    for name in ("counts", "captions", "skipped"):
+        skipped = skipped.get(name, {}) if isinstance(skipped, dict) else None
+    if not isinstance(skipped, dict) or not all(isinstance(number, int) for number in skipped.values()):
+        raise DataError(f"{path}: its counts of captions are damaged")
     return found
 
 

@@ -5,11 +5,10 @@ are skipped and counted.
 """
 
 import glob
-import json
 import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,11 +16,16 @@ from typing import Any, ClassVar
 from sclip_plugin.data import tar
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.locator import SliceImage
-from sclip_plugin.shards.readers.base import Description, as_captions, split_name
+from sclip_plugin.shards.readers.base import Description
+from sclip_plugin.shards.readers.fields import Fields, captions_of
 from sclip_plugin.shards.readers.files import SUFFIXES, file_hash, first_existing
+from sclip_plugin.shards.readers.jsonfile import parse_object
 from sclip_plugin.shards.sample import Sample, Tally
 
 LEADS_OUT, LINK = "name leads out of the archive", "link or device in the archive"
+NO_OBJECT = "member .json that is not a JSON object: not read"
+FURTHER = "further image in its sample"
+LONGEST_NUMBER = 9  # digits of the number of a class (ours)
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,20 @@ class TarSample:
     text: str | None
     class_text: str | None
 
-    @property
-    def captions(self) -> list[str]:
-        """`captions` of the JSON, else the text, else `caption` of the JSON."""
-        if listed := as_captions(self.about.get("captions")):
-            return listed
-        return as_captions(self.about.get("caption")) if self.text is None else [self.text]
+    def image(self, tally: Tally) -> tuple[str, SliceImage] | None:
+        """(suffix, image), None without any; further ones are counted as left out."""
+        for _ in range(len(self.images) - 1):
+            tally.skip_image(FURTHER)
+        return next(iter(self.images.items()), None)
+
+    def fields(self) -> Fields:
+        """What the sample says: its captions are `captions` of the JSON, else the text, else `caption` of the JSON."""
+        about = {role: self.about.get(role) for role in ("label", "group", "split")}
+        listed, lost = captions_of(self.about.get("captions"))
+        if not listed:
+            listed, more = captions_of(self.about.get("caption")) if self.text is None else ([self.text], 0)
+            lost += more
+        return replace(Fields.of(about), captions=listed, lost=lost)
 
 
 class WebDatasetReader:
@@ -80,27 +92,28 @@ class WebDatasetReader:
                 yield from self._sample(path, prefix, found)
 
     def _sample(self, path: str, prefix: str, found: TarSample) -> Iterator[Sample]:
-        if not found.images:
-            self.tally.skip_image("no image in its sample", len(found.captions))
-            return
-        suffix, image = next(iter(found.images.items()))
-        known = {
-            name: str(value) for name, value in found.about.items() if isinstance(value, str | int) and value != ""
-        }
-        yield Sample(
-            f"{prefix}{found.key}.{suffix}",
-            image,
-            found.captions,
-            label=known.get("label") or self._class(found.class_text),
-            group=known.get("group"),
-            split=split_name(known.get("split")),
-            where=f"{path}: {found.key}",
-        )
+        fields, image = found.fields(), found.image(self.tally)
+        if image is None:
+            fields.skip_image("no image in its sample", self.tally)
+        elif fields.fault:
+            fields.skip_image(fields.fault, self.tally)
+        else:
+            fields.count(self.tally)
+            yield Sample(
+                f"{prefix}{found.key}.{image[0]}",
+                image[1],
+                fields.captions,
+                label=fields.label or self._class(found.class_text),
+                group=fields.group,
+                split=fields.split,
+                where=f"{path}: {found.key}",
+            )
 
     def _class(self, text: str | None) -> str | None:
         """The class that a `.cls` names, by its number in `classnames.txt` or in words."""
         text = (text or "").strip()
-        return self.classes[int(text)] if text.isdecimal() and int(text) < len(self.classes) else text or None
+        number = int(text) if text.isdecimal() and len(text) <= LONGEST_NUMBER else len(self.classes)
+        return self.classes[number] if number < len(self.classes) else text or None
 
     def describe(self) -> Description:
         """The name of the file or folder, and the hash of each tar."""
@@ -122,25 +135,23 @@ def tar_samples(path: str, tally: Tally | None = None) -> Iterator[TarSample]:
         with tar.open_tar(path, compressed=False) as archive:
             content = partial(_content, path, archive)
             for _, key, members in tar.samples(archive, content, name_of=partial(_name, tally)):
-                yield _tar_sample(key, members)
+                yield _tar_sample(key, members, tally)
     except tar.UNREADABLE as error:
         hint = "; unpack compressed tars first" if isinstance(error, tarfile.ReadError) else ""
         raise DataError(f"{path}: {' '.join(str(error).split())}{hint}") from None
 
 
-def _tar_sample(key: str, members: dict[str, SliceImage | str | None]) -> TarSample:
+def _tar_sample(key: str, members: dict[str, SliceImage | str | None], tally: Tally | None) -> TarSample:
     images = {suffix: member for suffix, member in members.items() if isinstance(member, SliceImage)}
     texts = {suffix: member for suffix, member in members.items() if isinstance(member, str)}
-    return TarSample(key, images, _json_object(texts.get("json", "")), texts.get("txt"), texts.get("cls"))
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    """{} where the text is anything else."""
-    try:
-        about = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return about if isinstance(about, dict) else {}
+    about: dict[str, Any] = {}
+    if "json" in texts:
+        try:
+            about = parse_object(texts["json"].encode(), key)
+        except DataError:
+            if tally is not None:
+                tally.notes[NO_OBJECT] += 1
+    return TarSample(key, images, about, texts.get("txt"), texts.get("cls"))
 
 
 def _name(tally: Tally | None, member: tarfile.TarInfo) -> str | None:
@@ -165,9 +176,16 @@ def _content(path: str, archive: tarfile.TarFile, member: tarfile.TarInfo, suffi
 
 
 def _class_names(folder: str) -> list[str]:
-    """`classnames.txt` beside the tars, or above them as in CLIP_benchmark's layout; [] without one."""
+    """`classnames.txt` beside the tars, or above them as in CLIP_benchmark's layout; [] without one.
+
+    Raises:
+        DataError: it is not UTF-8 text.
+    """
     path = first_existing(folder, ("classnames.txt", "../classnames.txt"))
-    return Path(path).read_text(encoding="utf-8-sig").splitlines() if path else []
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").splitlines() if path else []
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from None
 
 
 def unique_keys(files: list[str]) -> bool:

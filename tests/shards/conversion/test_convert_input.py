@@ -35,8 +35,10 @@ def test_captions_that_cannot_be_used_are_counted(tmp_path):
     write_csv(root / "captions.csv", rows, ("filepath", "caption"))
     assert convert(root, tmp_path / "out", "--val-ratio", 0) == 0
     counts = check_counts(tmp_path / "out")
-    expected = {"duplicate caption": 1, "empty caption": 2, MISSING: 1, "no image named": 1}
+    misfit = {"row that does not fit the header": 1}
+    expected = {"duplicate caption": 1, "empty caption": 1, MISSING: 1, "no image named": 1, **misfit}
     assert counts["captions"]["skipped"] == expected
+    assert counts["notes"]["left out: captions.csv: line 8: 1 cell, but the header has 2"] == 1
     assert sources(tmp_path / "out/unpaired") == {"p001.jpg", "p003.jpg"}
 
 

@@ -113,7 +113,10 @@ def test_json_that_is_none_and_captions_of_any_type(tmp_path):
     assert convert(tmp_path / "in", tmp_path / "out") == 0
     about = {key: json.loads(one["json"]) for key, one in members(tmp_path / "out/paired").items()}
     assert about["a"]["captions"] == ["text"]
-    assert about["b"]["captions"] == ["one", "2", "three"]
+    assert about["b"]["captions"] == ["one", "three"]  # a number is no caption, as in training
+    counts = check_counts(tmp_path / "out")
+    assert counts["captions"]["skipped"] == {"caption that is not text": 1}
+    assert counts["notes"] == {"member .json that is not a JSON object: not read": 2}
     assert about["b"]["label"] == "5"
     bare = {key: json.loads(one["json"]) for key, one in members(tmp_path / "out/unpaired").items()}
     assert bare["d"]["label"] == "river"
