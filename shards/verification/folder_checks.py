@@ -1,6 +1,7 @@
 """The files beside the shards (`sizes.json`, `nshards.txt`, class names, manifest) against what the shards hold."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -10,11 +11,12 @@ from sclip_plugin.shards.conversion.writer import PROGRESS
 from sclip_plugin.shards.manifest import Manifest, ShardRecord
 from sclip_plugin.shards.verification.faults import Fault
 from sclip_plugin.shards.verification.findings import Findings
+from sclip_plugin.shards.verification.leaks import leak_faults
 from sclip_plugin.shards.verification.parts import Part, read_or_empty
 
 
 def folder_faults(root: Path, findings: Mapping[Part, Findings]) -> Iterator[Fault]:
-    """A conversion that did not end, and files of a part that do not say what its shards hold."""
+    """A conversion that did not end, files that do not say what the shards hold, evaluation images in training."""
     if (root / PROGRESS).exists():
         yield Fault("unfinished: run the same sclip convert again", str(root / PROGRESS))
     for part, found in findings.items():
@@ -24,6 +26,7 @@ def folder_faults(root: Path, findings: Mapping[Part, Findings]) -> Iterator[Fau
             yield Fault("sizes.json does not say what the shards hold", str(sizes))
         if part.kind in (layout.VAL, layout.CLASSES):
             yield from _evaluation_faults(part)
+    yield from leak_faults(root)
 
 
 def _evaluation_faults(part: Part) -> Iterator[Fault]:
@@ -34,6 +37,11 @@ def _evaluation_faults(part: Part) -> Iterator[Fault]:
         yield Fault("nshards.txt and 0.tar, 1.tar, … do not agree", str(part.folder))
     if part.kind == layout.CLASSES and not part.classes:
         yield Fault("classnames.txt is missing or empty", str(part.folder.parent))
+    if not all(name.strip() for name in part.classes):
+        yield Fault("classnames.txt has an empty line", str(part.folder.parent / layout.CLASS_NAMES))
+    for name, times in Counter(part.classes).items():
+        if times > 1:
+            yield Fault("classnames.txt has a line twice", f"{part.folder.parent / layout.CLASS_NAMES}: {name}")
 
 
 def manifest_faults(root: Path, findings: Mapping[Part, Findings]) -> Iterator[Fault]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -152,9 +153,19 @@ def _check_texts(part: Part, members: Members) -> tuple[list[str], str]:
 
 def _class_fault(part: Part, members: Members) -> str:
     text = _text(members, "cls").strip()
-    if text.isdecimal() and int(text) < len(part.classes):
-        return ""
+    if text.isdecimal() and len(text) < 10 and int(text) < len(part.classes):
+        return "" if _label(members) in (None, part.classes[int(text)]) else "label that is not the class of its .cls"
     return f"class {text!r} is not in classnames.txt" if text else "no class"
+
+
+def _label(members: Members) -> str | None:
+    """The label in a sample's .json; None where there is none."""
+    try:
+        found = json.loads(_text(members, "json"))
+    except (ValueError, RecursionError):
+        return None
+    label = found.get("label") if isinstance(found, dict) else None
+    return label if isinstance(label, str) else None
 
 
 def _text(members: Members, suffix: str) -> str:

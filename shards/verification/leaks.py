@@ -1,0 +1,50 @@
+"""Evaluation images that are in the training set beside them, found by their bytes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sclip_plugin.shards import layout
+from sclip_plugin.shards.manifest import read_json
+from sclip_plugin.shards.shard_images import digest, images, trained_digests, training_shards
+from sclip_plugin.shards.verification.faults import Fault
+
+LEAK = "evaluation image that is in paired or unpaired too"
+
+
+def leak_faults(root: Path) -> Iterator[Fault]:
+    """Images of val, and of classification sets made of val, whose bytes are in the training set at or above `root`.
+
+    Other classification sets are not looked at: one of all images holds those of the training set.
+
+    Args:
+        root: a training set with the evaluation sets in it, or one of these sets.
+    """
+    whole = root.resolve()
+    if training_shards(whole):
+        held_out = [path.parent for path in sorted(whole.glob(f"*/{layout.TEST}"))]
+    else:
+        held_out, whole = [whole], whole.parent
+    yield from _shared(whole, [folder for folder in held_out if _is_held_out(folder)])
+
+
+def _is_held_out(folder: Path) -> bool:
+    """Whether an evaluation set must not share images with the training set beside it."""
+    if folder.name == layout.VAL:
+        return True
+    manifest = read_json(folder / layout.MANIFEST)
+    options = manifest.get("options") if isinstance(manifest, dict) else None
+    return isinstance(options, dict) and options.get("subset") == layout.VAL
+
+
+def _shared(whole: Path, held_out: list[Path]) -> Iterator[Fault]:
+    """A fault for each image of the evaluation sets that is in the training set too."""
+    shards = [shard for folder in held_out for shard in sorted((folder / layout.TEST).glob("*.tar"))]
+    if not shards or not training_shards(whole):
+        return
+    sizes, places = set[int](), dict[bytes, list[str]]()
+    for place, image in images(shards):
+        sizes.add(image.size)
+        places.setdefault(digest(image), []).append(place)
+    for trained, found in trained_digests(whole, sizes):
+        for place in places.pop(found, []):
+            yield Fault(LEAK, f"{place}, in training as {trained}")

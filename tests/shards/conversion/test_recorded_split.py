@@ -1,0 +1,112 @@
+"""A classification set of held-out images holds out what the training set in the same folder holds out."""
+
+import json
+
+import pytest
+
+from sclip_plugin.cli import main
+from tests.helpers.conversion import check_counts, convert, image, manifest, members, picture, source, sources
+
+TRAINING = ("--paired-ratio", 0.3, "--val-ratio", 0.2, "--seed", 5, "--group-column", "group")
+SET = ("--as", "classification", "colours", "--subset", "val")
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = source(tmp_path)
+    assert convert(root, root / "out", *TRAINING) == 0
+    return root
+
+
+def pictures(folder) -> set[bytes]:
+    return {picture(sample)[1] for sample in members(folder).values()}
+
+
+def test_the_split_is_that_of_the_training_set(root):
+    assert convert(root, root / "out", *SET) == 0
+    found = pictures(root / "out/colours/test")
+    assert found == pictures(root / "out/val/test")
+    assert not found & (pictures(root / "out/paired") | pictures(root / "out/unpaired"))
+    recorded = manifest(root / "out/colours")["options"]
+    assert [recorded[name] for name in ("paired_ratio", "val_ratio", "seed", "group_column")] == [0.3, 0.2, 5, "group"]
+    assert main(["verify", str(root / "out")]) == 0
+    assert main(["verify", str(root / "out/colours")]) == 0
+
+
+def test_flags_that_agree_may_be_given(root):
+    assert convert(root, root / "out", *SET, *TRAINING) == 0
+    assert sources(root / "out/colours/test") == sources(root / "out/val/test")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--seed", 6), "--seed 6: {out}/manifest.json has --seed 5;"),
+        (("--val-split", "test"), "--val-split test: {out}/manifest.json has --val-split no value;"),
+        (
+            ("--group-column", "label", "--paired-ratio", 1),
+            "--paired-ratio 1.0, --group-column label: {out}/manifest.json has --paired-ratio 0.3, --group-column group;",
+        ),
+    ],
+)
+def test_other_split_flags_are_refused(root, capsys, flags, message):
+    capsys.readouterr()
+    assert convert(root, root / "out", *SET, *flags) == 2
+    error = capsys.readouterr().err
+    assert message.format(out=root / "out") in error
+    assert error.count("\n") == 1
+    assert not (root / "out/colours").exists()
+
+
+def test_a_set_of_all_images_takes_any_flags(root):
+    assert convert(root, root / "out", "--as", "classification", "colours", "--seed", 6) == 0
+    assert main(["verify", str(root / "out")]) == 0
+
+
+def test_a_conversion_that_has_not_ended_comes_first(root, capsys):
+    (root / "out/manifest.json").unlink()
+    (root / "out/.progress").mkdir()
+    (root / "out/.progress/plan.json").write_text('{"plan": "x"}')
+    assert convert(root, root / "out", *SET) == 1
+    assert f"--out: {root / 'out'}: a conversion into it has not ended" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", [lambda _: [], lambda m: {**m, "options": 3}, lambda m: {**m, "shards": None}])
+def test_a_damaged_manifest_is_one_line(root, capsys, damage):
+    path = root / "out/manifest.json"
+    path.write_text(json.dumps(damage(json.loads(path.read_text()))))
+    assert convert(root, root / "out", *SET) == 1
+    assert f"{path}: not a manifest of sclip convert, or damaged" in capsys.readouterr().err
+
+
+def test_an_option_of_another_type_is_one_line(root, capsys):
+    path = root / "out/manifest.json"
+    content = json.loads(path.read_text())
+    content["options"]["seed"] = "5"
+    path.write_text(json.dumps(content))
+    assert convert(root, root / "out", *SET) == 1
+    assert f"{path}: options: seed is '5'" in capsys.readouterr().err
+
+
+def test_images_that_other_sources_gave_to_training_are_left_out_and_counted(root):
+    """The same images, by another list, so that nothing says that they belong together but their bytes."""
+    other = root / "other"
+    other.mkdir()
+    (other / "captions.csv").write_bytes((root / "captions.csv").read_bytes() + b"p059.jpg,a rose,red,g99\n")
+    (other / "photos").symlink_to(root / "photos")
+    assert convert(other, root / "out", *SET, "--val-ratio", 0.5) == 0
+    trained = pictures(root / "out/paired") | pictures(root / "out/unpaired")
+    assert not pictures(root / "out/colours/test") & trained
+    skipped = check_counts(root / "out/colours")["images"]["skipped"]
+    assert skipped["held out, but the same bytes are in paired or unpaired"] > 3
+    assert main(["verify", str(root / "out/colours")]) == 0
+
+
+def test_another_source_is_split_as_its_own_flags_say(root, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "scenes" / name).mkdir(parents=True)
+        for number in range(4):
+            (tmp_path / "scenes" / name / f"{number}.jpg").write_bytes(image(1000 + 10 * number + ord(name)))
+    words = ["convert", f"{tmp_path}/scenes", "--out", f"{root}/out", "--as", "classification", "x", "--subset"]
+    assert main([*words, "unpaired", "--seed", "9"]) == 0
+    assert len(members(root / "out/x/test")) == 8
