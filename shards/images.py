@@ -7,8 +7,10 @@ webp. Such images are re-encoded, all others are copied byte for byte.
 
 import hashlib
 import io
+import logging
 from dataclasses import dataclass
 from typing import BinaryIO, Final
+from warnings import filterwarnings
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -22,6 +24,11 @@ _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 _ORIENTATION = 0x0112  # the EXIF tag
 JPEG_QUALITY: Final = 95  # ours: of what must be re-encoded as JPEG, where the user wants no other
 END: Final = 2048  # bytes at both ends of a file that make its fingerprint
+
+# PIL warns of damaged metadata and the like, by Python's warnings and by its log, and names no file. An image that
+# cannot be used is counted under a reason all the same.
+filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
@@ -153,12 +160,13 @@ def _flatten(picture: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(pixels: np.ndarray, picture: Image.Image) -> np.ndarray:
-    """The pixels as uint8: 16 bits are divided by 257, wider types are stretched from their least to greatest value."""
+    """The pixels as uint8: 16 bits are divided by 257, wider types are stretched to their finite range."""
     if picture.mode.startswith("I;16") or picture.format in ("PNG", "PPM"):
         return np.round(pixels.astype(np.float64).clip(0, 65535) / 257).astype(np.uint8)
-    values = np.nan_to_num(pixels.astype(np.float64))
-    low, high = float(np.min(values)), float(np.max(values))
-    return np.round((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+    values = np.nan_to_num(pixels.astype(np.float64), posinf=np.inf, neginf=-np.inf)  # no number counts as 0
+    finite = values[np.isfinite(values)]
+    low, high = (float(np.min(finite)), float(np.max(finite))) if finite.size else (0.0, 0.0)
+    return np.round((values.clip(low, high) - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
 
 
 def _shrink(picture: Image.Image, shorter: int | None) -> Image.Image:

@@ -162,7 +162,9 @@ def _with_split_of_output(args: argparse.Namespace) -> argparse.Namespace:
     differing = [name for name, value in recorded.items() if getattr(args, name) not in (None, value)]
     if differing:
         given = ", ".join(f"{_flag(name)} {getattr(args, name)}" for name in differing)
-        has = ", ".join(_flag(name) + (" no value" if (v := recorded[name]) is None else f" {v}") for name in differing)
+        has = ", ".join(
+            f"no {_flag(name)}" if recorded[name] is None else f"{_flag(name)} {recorded[name]}" for name in differing
+        )
         raise UsageError(f"{given}: {out / layout.MANIFEST} has {has}; leave these flags out, or take another --out")
     return argparse.Namespace(**{**vars(args), **recorded})
 

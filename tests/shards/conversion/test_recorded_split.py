@@ -42,10 +42,10 @@ def test_flags_that_agree_may_be_given(root):
     ("flags", "message"),
     [
         (("--seed", 6), "--seed 6: {out}/manifest.json has --seed 5;"),
-        (("--val-split", "test"), "--val-split test: {out}/manifest.json has --val-split no value;"),
+        (("--val-split", "test"), "--val-split test: {out}/manifest.json has no --val-split;"),
         (
             ("--group-column", "label", "--paired-ratio", 1),
-            "--paired-ratio 1.0, --group-column label: {out}/manifest.json has --paired-ratio 0.3, --group-column group;",
+            "--paired-ratio 1.0, --group-column label: {out}/manifest.json has --paired-ratio 0.3, --group-column g",
         ),
     ],
 )
