@@ -5,6 +5,7 @@ is its one-line help. Errors derived from `SClipError` are printed in one line; 
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -38,12 +39,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 (done), 1 (the data or the run failed) or 2 (wrong usage).
     """
+    _print_anything()
     try:
         args = _parse(sys.argv[1:] if argv is None else list(argv))
         return _run(args)
     except BrokenPipeError:  # the reader of our output (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _print_anything() -> None:
+    """Let what the terminal's encoding lacks, and file names that are no UTF-8, be printed as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _one_line(error: Exception) -> str:
+    """The message of an error; file names and column names in it may hold line ends."""
+    return " ".join(part.strip() for part in str(error).splitlines())
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -74,12 +88,12 @@ def _run(args: argparse.Namespace) -> int:
     try:
         return args.run(args) or 0
     except UsageError as error:
-        print(f"sclip {args.command}: {error}", file=sys.stderr)
+        print(f"sclip {args.command}: {_one_line(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         raise
     except (SClipError, OSError) as error:
-        print(f"sclip {args.command}: {error}", file=sys.stderr)
+        print(f"sclip {args.command}: {_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"sclip {args.command}: interrupted; run the same command again to continue", file=sys.stderr)

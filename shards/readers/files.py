@@ -60,7 +60,7 @@ class Unread:
             if (beside or _suffix(name) in TEXTS) and not self._is_read(os.path.join(folder, name)):
                 self._number += 1
                 if len(self._first) < SHOWN:
-                    self._first.append(prefix + name)
+                    self._first.append(" ".join((prefix + name).splitlines()))
 
     def _is_read(self, path: str) -> bool:
         return path in self._read or any(path.startswith(os.path.join(folder, "")) for folder in self._read)

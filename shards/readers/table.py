@@ -91,8 +91,9 @@ def _swallows(row: Sequence[str], separator: str, images: set[int]) -> bool:
 
 
 def _names_image(cell: str) -> bool:
-    stem, dot, suffix = cell.strip().strip('"').rpartition(".")
-    return bool(stem and dot) and suffix.lower() in IMAGE_SUFFIXES
+    """True for a name with the suffix of an image and without spaces: "see a.jpg" is rather a part of a caption."""
+    stem, _, suffix = cell.strip().strip('"').rpartition(".")
+    return bool(stem) and " " not in stem and suffix.lower() in IMAGE_SUFFIXES
 
 
 class TableReader(RecordReader):
