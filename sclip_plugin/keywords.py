@@ -16,10 +16,36 @@ if TYPE_CHECKING:  # reading keyword files costs no import of torch
 # A word is a run of letters and digits; an apostrophe or any other punctuation separates. "trees." matches "trees".
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 
+LONGEST_LINE = 10_000  # characters of a line of a keyword file, its comment included (ours)
+
 
 def words(text: str) -> tuple[str, ...]:
     """The words of `text`, case-folded and without punctuation. This project splits text into words in no other way."""
     return tuple(_WORD.findall(text.casefold()))
+
+
+def read_lines(path: str | Path, what: str) -> list[str]:
+    """The lines of a text file that holds a word, a phrase or a name on each.
+
+    Args:
+        path: the file.
+        what: what messages call it.
+
+    Raises:
+        DataError: it cannot be read, or is not UTF-8 text of such lines.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{what}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except OSError as error:
+        raise DataError(f"{what}: {error.strerror or error}") from None
+    for number, line in enumerate(lines, 1):
+        if "\0" in line:
+            raise DataError(f"{what}: line {number} holds a NUL byte: not a text file")
+        if len(line) > LONGEST_LINE:
+            raise DataError(f"{what}: line {number} has {len(line)} characters; it must hold one word, phrase or name")
+    return lines
 
 
 class Vocabulary:
@@ -80,14 +106,8 @@ class Vocabulary:
             DataError: the file is missing, empty or not UTF-8 text, or holds what `Vocabulary` refuses; names the
                 lines.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DataError(f"keyword file {path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-        except OSError as error:
-            raise DataError(f"keyword file {path}: {error.strerror or error}") from None
         entries = []
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(read_lines(path, f"keyword file {path}"), 1):
             keyword = "" if line.startswith("#") else line.split("\t#", 1)[0].strip()
             if keyword:
                 entries.append((f"line {number}", keyword))

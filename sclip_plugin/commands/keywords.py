@@ -19,6 +19,7 @@ from pathlib import Path
 from sclip_plugin.atomic import write_atomic
 from sclip_plugin.data.shard_list import expand
 from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.keywords import read_lines
 from sclip_plugin.shards.keywords import embedding
 from sclip_plugin.shards.keywords.captions import CaptionSpool, spooled
 from sclip_plugin.shards.keywords.embedding import TextTower
@@ -101,6 +102,7 @@ def _write_classes(args: Namespace, names: list[str]) -> None:
         print(f"{len(names)} keywords -> {args.out}")
         return
     with spooled(expand(args.shards, "SHARDS").urls, args.shards) as captions:
+        _tell_skipped(captions)
         counted = count(names, captions)
     write_atomic(Path(args.out), counted_file_text(origin, counted))
     _report(counted, args.out, "the captions use other words; see the other methods")
@@ -108,6 +110,7 @@ def _write_classes(args: Namespace, names: list[str]) -> None:
 
 def _write_phrases(args: Namespace, options: ExtractionOptions) -> None:
     with spooled(expand(args.shards, "SHARDS").urls, args.shards) as captions:
+        _tell_skipped(captions)
         _tell_encoded(captions, options)
         counted = extract(captions, options, args.shards)
     _tell_left_out(counted.left_out)
@@ -148,8 +151,8 @@ def _options(args: Namespace) -> ExtractionOptions:
     language = PhraseOptions.language if args.language is None else args.language
     if language not in languages():
         raise UsageError(f"--language: no stop-word list for {language!r}; there are: {', '.join(languages())}")
-    more = split_words(_lines("--stop-words", args.stop_words)) if args.stop_words else frozenset()
-    phrases = PhraseOptions(number["max_words"], language, more, number["workers"])
+    stop = read_lines(args.stop_words, f"--stop-words {args.stop_words}") if args.stop_words else []
+    phrases = PhraseOptions(number["max_words"], language, split_words(stop), number["workers"])
     tower = TextTower(args.model, args.pretrained, args.device) if args.method == EMBEDDING else None
     return ExtractionOptions(args.method, number["top"], number["min_count"], args.keep_variants, phrases, tower)
 
@@ -166,20 +169,6 @@ def _written(flag: str) -> str:
     return f"--{flag.replace('_', '-')}"
 
 
-def _lines(flag: str, path: str) -> list[str]:
-    """The lines of a text file.
-
-    Raises:
-        DataError: it cannot be read, or is not UTF-8 text.
-    """
-    try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise DataError(f"{flag} {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{flag} {path}: {error}") from None
-
-
 def _class_names(args: Namespace) -> list[str]:
     """The class names of the recipes or of the file, without repetitions.
 
@@ -190,12 +179,17 @@ def _class_names(args: Namespace) -> list[str]:
     if args.recipe:
         names = recipes.class_names(recipes.chosen(args.recipe))
     else:
-        names = _lines("--classes", args.classes)
+        names = read_lines(args.classes, f"--classes {args.classes}")
     found = distinct_names(names)
     if not found:
         where = args.classes or ", ".join(args.recipe)
         raise DataError(f"no class names in {where}: its sets are named by their folders")
     return found
+
+
+def _tell_skipped(captions: CaptionSpool) -> None:
+    for reason, number in sorted(captions.skipped.items()):
+        print(f"samples skipped: {number} ({reason})")
 
 
 def _tell_encoded(captions: CaptionSpool, options: ExtractionOptions) -> None:

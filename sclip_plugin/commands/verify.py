@@ -60,7 +60,7 @@ def _print_faults(faults: Faults) -> None:
         print(f"fault: {number} ({kind})")
         shown = faults.places[kind]
         for place in shown:
-            print(f"    {place}")
+            print(f"    {' '.join(place.splitlines())}")
         if number > len(shown):
             print(f"    … and {number - len(shown)} more")
     print(f"{faults.counts.total()} faults" if faults.counts else "no fault")

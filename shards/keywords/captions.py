@@ -2,7 +2,8 @@
 
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol, TextIO
 
@@ -31,10 +32,13 @@ class CaptionSpool:
     """Captions in a file, one a line, so that memory does not grow with their number.
 
     Only one reader at a time: a new pass begins at the first caption and ends an earlier one.
+
+    Attributes:
+        skipped: samples without a caption that can be used, by reason.
     """
 
-    def __init__(self, file: TextIO, count: int) -> None:
-        self._file, self._count = file, count
+    def __init__(self, file: TextIO, count: int, skipped: Mapping[str, int] | None = None) -> None:
+        self._file, self._count, self.skipped = file, count, skipped or {}
 
     def __len__(self) -> int:
         return self._count
@@ -57,21 +61,23 @@ def spooled(urls: Sequence[str], source: str = "shards") -> Iterator[CaptionSpoo
         DataError: a shard cannot be read to its end, or none of them holds a caption.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as file:
-        count = 0
+        count, skipped = 0, Counter[str]()
         for url in tqdm(urls, desc="reading captions", unit="shard", disable=None):
-            for caption in read_captions(url):
+            for caption in read_captions(url, skipped):
                 file.write(caption + "\n")
                 count += 1
         if not count:
-            raise DataError(f"{source}: no captions in {len(urls)} shards (neither KEY.json nor KEY.txt)")
-        yield CaptionSpool(file, count)
+            why = "; ".join(f"{number} samples: {reason}" for reason, number in sorted(skipped.items())) or "no sample"
+            raise DataError(f"{source}: no captions in {len(urls)} shards (neither KEY.json nor KEY.txt; {why})")
+        yield CaptionSpool(file, count, skipped)
 
 
-def read_captions(url: str) -> Iterator[str]:
+def read_captions(url: str, skipped: Counter[str] | None = None) -> Iterator[str]:
     """The captions of one shard as training reads them, each on one line; images are passed over.
 
     Args:
         url: path, URL or pipe.
+        skipped: samples without a caption that can be used are counted here, by reason.
 
     Raises:
         DataError: the shard cannot be read to its end.
@@ -83,13 +89,15 @@ def read_captions(url: str) -> Iterator[str]:
                 return tar.read(archive, member) if suffix in ("json", "txt") else b""
 
             for _, _, members in tar.samples(archive, content):
-                yield from _clean_captions(members)
+                yield from _clean_captions(members, skipped)
     except tar.UNREADABLE as error:
         raise DataError(f"{url}: {error}") from None
 
 
-def _clean_captions(members: dict[str, bytes]) -> list[str]:
+def _clean_captions(members: dict[str, bytes], skipped: Counter[str] | None) -> list[str]:
     try:
         return [text for caption in captions(members) if (text := clean_caption(caption))]
-    except Skip:
+    except Skip as reason:
+        if skipped is not None:
+            skipped[str(reason)] += 1
         return []

@@ -22,7 +22,9 @@ def origin_of_classes(recipes: Sequence[str], classes: str | None) -> str:
         classes: a file of class names.
     """
     words = ["sclip keywords --method classes", *(f"--recipe {name}" for name in recipes)]
-    return " ".join([*words, f"--classes {classes}"] if classes else words)
+    if classes:  # a file name may hold line ends, and be no UTF-8
+        words += ["--classes", *classes.encode("utf-8", "replace").decode().splitlines()]
+    return " ".join(words)
 
 
 def file_text(origin: str, keywords: Sequence[str]) -> str:

@@ -40,7 +40,12 @@ def distinct_names(names: Sequence[str]) -> list[str]:
     """Class names as keywords, each once.
 
     Of names that are equal without case and punctuation the first spelling stands at the place of the last one. Names
-    without a letter or digit are left out.
+    without a letter or digit are left out, and what the keyword file would take for a comment is written in words.
     """
-    once = {words(name): name.strip() for name in reversed(names) if words(name)}
+    once = {words(name): _spelling(name) for name in reversed(names) if words(name)}
     return list(reversed(once.values()))
+
+
+def _spelling(name: str) -> str:
+    plain = " ".join(name.split())
+    return " ".join(words(plain)) if plain.startswith("#") else plain

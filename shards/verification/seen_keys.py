@@ -1,5 +1,6 @@
 """The keys of a data set, which must not occur twice."""
 
+import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +18,7 @@ class SeenKeys:
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("")
-        self._db.execute("CREATE TABLE keys (key TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")
+        self._db.execute("CREATE TABLE keys (key BLOB PRIMARY KEY, place BLOB) WITHOUT ROWID")
 
     def __enter__(self) -> "SeenKeys":
         return self
@@ -31,8 +32,13 @@ class SeenKeys:
         """Remember the keys of a shard; returns a fault for each that has come before."""
         faults = []
         for key in keys:
-            row = (key.casefold(), f"{shard.parent.name}/{shard.name}")
+            row = (_packed(key.casefold()), _packed(f"{shard.parent.name}/{shard.name}"))
             if not self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", row).rowcount:
                 (before,) = self._db.execute("SELECT place FROM keys WHERE key = ?", row[:1]).fetchone()
-                faults.append(Fault("key occurs twice", f"{shard}: {key}, before in {before}"))
+                faults.append(Fault("key occurs twice", f"{shard}: {key}, before in {os.fsdecode(before)}"))
         return faults
+
+
+def _packed(name: str) -> bytes:
+    """A name as bytes: it may come from the file system or from a tar, and be no UTF-8."""
+    return name.encode("utf-8", "surrogateescape")

@@ -14,6 +14,8 @@ from sclip_plugin.data.samples import IMAGE_SUFFIXES, Members, Skip, captions
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.contact_sheet import Thumbnail
 from sclip_plugin.shards.images import Transform, inspect
+from sclip_plugin.shards.readers.base import clean_caption
+from sclip_plugin.shards.readers.fields import is_unicode
 from sclip_plugin.shards.verification.faults import Fault
 from sclip_plugin.shards.verification.parts import Part
 
@@ -110,9 +112,12 @@ def _check_sample(part: Part, members: Members, found: ShardFindings, thumbnails
     if fault := _image_fault(image):
         return fault
     texts, fault = _check_texts(part, members)
+    if wrong := _json_fault(members):
+        found.notes.update([] if part.kind else [wrong])
+        fault = fault or (wrong if part.kind else "")
     found.captions += len(texts)
     if len(found.thumbnails) < thumbnails:
-        found.thumbnails.append(Thumbnail(image, tuple(texts) or ("no text",)))
+        found.thumbnails.append(Thumbnail(image, tuple(map(clean_caption, texts)) or ("no text",)))
     return fault
 
 
@@ -160,12 +165,31 @@ def _class_fault(part: Part, members: Members) -> str:
 
 def _label(members: Members) -> str | None:
     """The label in a sample's .json; None where there is none."""
+    about = _about(members)
+    label = about.get("label") if isinstance(about, dict) else None
+    return label if isinstance(label, str) else None
+
+
+def _json_fault(members: Members) -> str:
+    """What is wrong with the .json of a sample; "" where it is right or missing."""
+    about = _about(members)
+    if not isinstance(about, dict):
+        return "member .json that is not a JSON object"
+    listed = about.get("captions", [])
+    if not isinstance(listed, list) or not all(isinstance(text, str) and is_unicode(text) for text in listed):
+        return "captions in .json that are not a list of texts"
+    return ""
+
+
+def _about(members: Members) -> object:
+    """What the .json of a sample holds: {} without one, None where it is not JSON."""
+    if "json" not in members:
+        return {}
     try:
-        found = json.loads(_text(members, "json"))
+        found: object = json.loads(_text(members, "json"))
     except (ValueError, RecursionError):
         return None
-    label = found.get("label") if isinstance(found, dict) else None
-    return label if isinstance(label, str) else None
+    return found
 
 
 def _text(members: Members, suffix: str) -> str:
