@@ -55,3 +55,20 @@ def test_refusals(tmp_path):
 
 def test_words_is_the_one_splitter():
     assert words("Trees, don't_stop: 2x4!") == ("trees", "don", "t", "stop", "2x4")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"tree\nri\0ver\n", "line 2 holds a NUL byte"),
+        (b"tree\n" + b"x" * 20_000, "line 2 has 20000 characters"),
+        (b"\0" * 100, "line 1 holds a NUL byte"),
+        (b"\xff\xfe", "not UTF-8 text"),
+        (b"", "no keywords"),
+        (b"# a\n!\n", "has no letter or digit"),
+    ],
+)
+def test_files_that_are_no_keyword_files_are_refused(tmp_path, content, message):
+    (tmp_path / "k.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        Vocabulary.load(tmp_path / "k.txt")

@@ -5,6 +5,7 @@ import sys
 import pytest
 import webdataset.gopen  # noqa: F401  (its function is replaced in the table of modules)
 
+from sclip_plugin.cli import main
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.keywords.captions import read_captions, spooled
 from tests.helpers.shards import write_tar
@@ -72,3 +73,26 @@ def test_spooled_captions_can_be_read_again(tmp_path):
     bare = [str(tmp_path / "bare.tar")]
     with pytest.raises(DataError, match=r"mine: no captions in 1 shards"), spooled(bare, "mine"):
         pass
+
+
+def test_samples_without_captions_are_counted(tmp_path, capsys):
+    deep = b'{"captions": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    damaged = [b'{"captions": 5}', deep, b'{"captions": [5]}', b'{"captions": [" "]}', b"\xff"]
+    members = [(f"{n}.json", one) for n, one in enumerate(damaged)]
+    write_tar(tmp_path / "x.tar", [*PAIR, *members, ("t.txt", b"  "), ("s.json", b'{"captions": ["\\ud800 tree"]}')])
+    with spooled([str(tmp_path / "x.tar")]) as captions:
+        assert list(captions) == ["one", "two", "? tree"]
+        assert captions.skipped == {"no caption": 4, "empty caption": 2}
+    assert main(["keywords", str(tmp_path / "x.tar"), "--out", str(tmp_path / "k.txt"), "--method", "frequency"]) == 0
+    assert "samples skipped: 4 (no caption)" in capsys.readouterr().out
+
+
+def test_a_size_that_no_file_has_is_refused(tmp_path, capsys):
+    write_tar(tmp_path / "x.tar", PAIR)
+    data = bytearray((tmp_path / "x.tar").read_bytes())
+    data[124:136] = b"\x80" + (10**26 % 2**88).to_bytes(11, "big")
+    (tmp_path / "x.tar").write_bytes(data)
+    assert main(["keywords", str(tmp_path / "x.tar"), "--out", str(tmp_path / "k.txt")]) == 1
+    error = capsys.readouterr().err
+    assert "x.tar: " in error
+    assert error.count("\n") == 1

@@ -304,3 +304,33 @@ def test_extraction_from_python_needs_no_command_line():
 def test_impossible_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("flag", ["--stop-words", "--classes"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"caf\xe9\n", "not UTF-8 text (invalid continuation byte at byte 3)"),
+        (b"a\n\0b\n", "line 2 holds a NUL byte"),
+        (b"x" * 20_000, "line 1 has 20000 characters"),
+        (None, "Is a directory"),
+    ],
+)
+def test_damaged_lists_of_words_are_named(tmp_path, capsys, flag, content, message):
+    folder = shards(tmp_path / "paired", captions(6))
+    path = tmp_path / "list.txt"
+    path.mkdir() if content is None else path.write_bytes(content)
+    flags = ("--method", "classes") if flag == "--classes" else ()
+    assert run(folder, tmp_path / "k.txt", flag, path, *flags) == 1
+    error = capsys.readouterr().err
+    assert f"{flag} {path}: {message}" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "k.txt").exists()
+
+
+def test_class_names_become_a_file_that_says_the_same(tmp_path):
+    folder = shards(tmp_path / "paired", captions(6))
+    names = tmp_path / "a\nb.txt"
+    names.write_text("#1 dense forest\nriver\t# bank\nparking lot\n")
+    assert run(folder, tmp_path / "k.txt", "--method", "classes", "--classes", names) == 0
+    assert Vocabulary.load(tmp_path / "k.txt").keywords == ["1 dense forest", "river # bank", "parking lot"]
