@@ -6,6 +6,7 @@ A killed rank is in `tests/training/test_training_ranks.py`; kills at random mom
 import os
 import re
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,8 +15,7 @@ import torch
 
 from tests.helpers.models import write_model
 from tests.helpers.shards import write_shards
-from tests.helpers.training import run_training, struck, train_arguments
-from tests.training.test_training import losses
+from tests.helpers.training import losses, run_training, struck, train_arguments
 from tests.training.test_training_ranks import weights
 
 pytestmark = pytest.mark.timeout(120)
@@ -284,3 +284,15 @@ def test_another_models_checkpoint_is_refused_in_one_line(checkpoint, shards, ca
     assert resumed(capsys, train_arguments(shards, other, tmp_path / "logs", resume=path)) == ""
     with pytest.raises(DataError, match=r"--resume \S*epoch_1.pt: another model's weights: \S+ is"):
         openclip3.sclip.resumed.check_model(open_clip.create_model(other))
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_change_nothing():
+    """A few of what `python -m tests.faults.kills` does in numbers."""
+    command = [sys.executable, "-m", "tests.faults.kills", "--convert", "3", "--train", "2", "--seed", "1"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    assert run.returncode == 0, run.stdout + run.stderr[-2000:]
+    assert re.search(r"^convert: [3-9] kills, [1-3] resumed runs, .* 0 differences", run.stdout, re.MULTILINE), (
+        run.stdout
+    )
+    assert re.search(r"^train: [2-9] kills, [1-2] resumed runs, .* 0 differences", run.stdout, re.MULTILINE), run.stdout

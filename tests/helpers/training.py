@@ -1,6 +1,7 @@
 """Real runs of open_clip's training command."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,15 @@ def run_training(arguments: list[str], processes: int = 1, module: str = "open_c
         cwd=cwd,
         timeout=300,
     )
+
+
+def losses(output: str) -> list[dict[str, float]]:
+    """The logged losses of each step."""
+    rows = []
+    for line in output.splitlines():
+        if "Train Epoch" in line:
+            rows.append({name: float(value) for name, value in re.findall(r"(\w*[Ll]oss): ([\d.eE+-]+) ", line)})
+    return rows
 
 
 STRUCK = """

@@ -9,16 +9,7 @@ import pytest
 
 from tests.helpers.hosts import VERSION
 from tests.helpers.sets import write_classification_set, write_retrieval_set
-from tests.helpers.training import run_training, train_arguments
-
-
-def losses(output: str) -> list[dict[str, float]]:
-    """The logged losses of each step."""
-    rows = []
-    for line in output.splitlines():
-        if "Train Epoch" in line:
-            rows.append({name: float(value) for name, value in re.findall(r"(\w*[Ll]oss): ([\d.eE+-]+) ", line)})
-    return rows
+from tests.helpers.training import losses, run_training, train_arguments
 
 
 def test_trains_with_three_losses_and_a_checkpoint_that_stock_open_clip_loads(shards, tiny_model, tmp_path):

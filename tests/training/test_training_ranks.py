@@ -8,8 +8,7 @@ import torch
 from tests.helpers.models import write_model
 from tests.helpers.sets import write_retrieval_set
 from tests.helpers.shards import write_shards, write_tar
-from tests.helpers.training import run_training, train_arguments
-from tests.training.test_training import losses
+from tests.helpers.training import losses, run_training, train_arguments
 
 pytestmark = pytest.mark.slow
 
