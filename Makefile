@@ -3,6 +3,7 @@
 # make types   types only
 # make compat  every open_clip release × route: trains, evaluates, alike? (fetches their wheels into build/compat)
 # make demo    the whole way on an embedded data set: convert, keywords, train, evaluate
+# make fuzz    2,000 tries with broken input of every kind: a table, and each failure with its seed (SEED=7 TRIES=500 choose)
 # make bench   all benchmarks, side by side with stock open_clip, some six minutes on an idle machine; figures in build/bench
 # Each makes its own .venv; PYTHON chooses the interpreter it is made with.
 
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: test check types compat demo bench clean
+.PHONY: test check types compat demo fuzz bench clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +35,9 @@ compat: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/sclip demo --out build/demo
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.faults --tries $(or $(TRIES),2000) $(if $(SEED),--seed $(SEED))
 
 # the step at half the size of benchmarks/README.md's table, shards at a quarter
 bench: export OMP_NUM_THREADS = 1
