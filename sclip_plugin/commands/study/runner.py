@@ -14,7 +14,7 @@ from sclip_plugin.commands.study import check, steps
 from sclip_plugin.commands.study.folder import USAGE, Folder, StepFailed
 from sclip_plugin.commands.study.spec import Study
 from sclip_plugin.commands.study.steps import Step, StudyRun
-from sclip_plugin.errors import UsageError
+from sclip_plugin.locking import locked
 
 END_OF_EPOCH = re.compile(r"Train Epoch: (\d+) .*100%")  # in open_clip's log
 
@@ -52,7 +52,7 @@ class Runner:
                 the study would write that it did not make; then nothing has been removed.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        with _locked(self.out):
+        with locked(self.out / ".lock", f"{self.out}: another process is at work on this study"):
             preparation = steps.prepare_steps(self.study)
             self._check_products(preparation)
             for step in preparation:
@@ -156,23 +156,3 @@ class Runner:
             tqdm.write(text)
         else:
             print(text, flush=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder.
-
-    Raises:
-        UsageError: another process holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        yield
-        return
-    with open(folder / ".lock", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"{folder}: another process is at work on this study") from None
-        yield
