@@ -3,8 +3,8 @@
     python -m tests.faults.kills --convert 100 --train 30 --seed 0
 
 Every run is a process of its own, forked from this one, which has everything imported: a kill hits the work and not the
-start of Python. A run that was killed is started again, and may be killed again, up to three times. A conversion must
-leave the same files with the same bytes; a training run must log the losses that the unbroken run logged for the same
+start of Python. A run that was killed is started again, and may be killed again, up to three times. A quarter of the
+kills of training runs wait for the moment at which a checkpoint is being written. A conversion must leave the same files with the same bytes; a training run must log the losses that the unbroken run logged for the same
 epochs, and end with its tensors. What is cut off when a kill hits the writing of a checkpoint must be refused in one
 line that says what to remove; that is done, and the run is started again. Prints a summary for each kind; the exit
 status is 0 where nothing differs.
@@ -33,7 +33,9 @@ from tests.helpers.shards import write_shards
 from tests.helpers.training import losses, train_arguments
 
 LONGEST = 120  # seconds; a run that takes longer hangs
-CHANCE_OF_ANOTHER = (0.4, 0.5)  # that a second and a third kill follow
+CHANCES = (1, 0.4, 0.5)  # of a first kill, of a second one after it, and of a third
+WHILE_WRITING = 0.25  # share of the kills that wait for a checkpoint to be begun
+WRITING = 0.04  # seconds within which they come then; a checkpoint takes about as long
 STEPS = 13  # ceil(100 / 8): of an epoch of the training run
 
 Command = Callable[[], int | None]
@@ -63,7 +65,15 @@ class Summary:
         )
 
 
-def run(command: Command, log: Path, kill_after: float = math.inf) -> tuple[int | None, str]:
+@dataclass(frozen=True)
+class Moment:
+    """When a run is killed: so many seconds after its start, or after a file appears; infinity: never."""
+
+    seconds: float = math.inf
+    file: Path | None = None
+
+
+def run(command: Command, log: Path, moment: Moment | None = None) -> tuple[int | None, str]:
     """(exit status, output) of a command in its own process; None where it hangs, -9 where the kill came in time."""
 
     def child() -> None:
@@ -75,23 +85,35 @@ def run(command: Command, log: Path, kill_after: float = math.inf) -> tuple[int 
     sys.stdout.flush()
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()
-    process.join(min(kill_after, LONGEST))
+    moment = moment or Moment()
+    while moment.file is not None and not moment.file.exists() and process.is_alive():
+        time.sleep(0.001)
+    process.join(min(moment.seconds, LONGEST))
     running = process.is_alive()
     process.kill()
     process.join()
     output = log.read_text(errors="replace") if log.exists() else ""
-    return (None if running and kill_after > LONGEST else process.exitcode), output
+    return (None if running and moment.seconds > LONGEST else process.exitcode), output
 
 
-def moments(rng: random.Random, seconds: float) -> Iterator[float]:
-    """When the starts of one run are killed, in seconds from the start; infinity: never."""
-    yield rng.uniform(0, seconds)
-    for chance in CHANCE_OF_ANOTHER:
+def moments(rng: random.Random, seconds: float, files: list[Path]) -> Iterator[Moment]:
+    """When the starts of one run are killed: at any time, or where `files` are given while one of them is written.
+
+    Args:
+        rng: decides.
+        seconds: how long an unbroken run takes.
+        files: what the run writes in one go.
+    """
+    for chance in CHANCES:
         if rng.random() > chance:
             break
-        yield rng.uniform(0, seconds)
+        to_come = [path for path in files if not path.exists()]
+        if to_come and rng.random() < WHILE_WRITING:
+            yield Moment(rng.uniform(0, WRITING), rng.choice(to_come))
+        else:
+            yield Moment(rng.uniform(0, seconds))
     while True:
-        yield math.inf
+        yield Moment()
 
 
 def unbroken(command: Command, log: Path) -> tuple[float, str]:
@@ -123,7 +145,7 @@ def kill_conversions(root: Path, kills: int, rng: random.Random) -> Summary:
             break
         out = root / f"out{number}"
         before = summary.kills
-        for moment in moments(rng, seconds):
+        for moment in moments(rng, seconds, []):
             status, output = run(conversion(out), root / "log", moment)
             if status != -signal.SIGKILL:
                 break
@@ -161,7 +183,8 @@ def kill_trainings(root: Path, kills: int, rng: random.Random) -> Summary:
             break
         logs = root / f"run{number}"
         before = summary.kills
-        for moment in moments(rng, seconds):
+        checkpoints = [logs / "run" / "checkpoints" / f"epoch_{epoch}.pt" for epoch in (1, 2, 3)]
+        for moment in moments(rng, seconds, checkpoints):
             status, output = run(training(logs), root / "log", moment)
             cut = re.search(r"error: --resume latest: (\S+\.pt) is (cut off|empty).*remove it", output)
             if status == 2 and cut and "Traceback" not in output:
