@@ -15,6 +15,7 @@ from sclip_plugin.shards.conversion.examine import examine, find_equal, fingerpr
 from sclip_plugin.shards.conversion.index import SampleIndex
 from sclip_plugin.shards.conversion.plan import ShardPlan
 from sclip_plugin.shards.conversion.preview import preview
+from sclip_plugin.shards.conversion.recorded_split import check_sets
 from sclip_plugin.shards.conversion.sources import Source, SourceSelection, open_sources, read
 from sclip_plugin.shards.conversion.split import SAME_BYTES, Ratios, assign_keys, split
 from sclip_plugin.shards.conversion.workspace import workspace
@@ -90,12 +91,15 @@ def _planned(conversion: Conversion) -> Iterator[_Planned]:
     target = conversion.target
     with workspace(target.root) as (index, spool):
         sources = open_sources(conversion.selection, captions=target.name is None, spool=spool)
+        described: list[Mapping[str, object]] = [source.reader.describe() for source in sources]
+        if target.name is None:
+            check_sets(target.root, target.options, described)
         tally = read(sources, index)
         examine(index, conversion.transform, conversion.check, conversion.workers, tally)
         if conversion.ratios.held_out is None and index.has_splits():
             tally.notes[IGNORED_SPLIT] += 1
         plan, equal = _plan(index, target, conversion.ratios, conversion.transform, conversion.workers, tally)
-        yield _Planned(plan, tally, equal, [source.reader.describe() for source in sources])
+        yield _Planned(plan, tally, equal, described)
 
 
 def _plan(

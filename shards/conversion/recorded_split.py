@@ -4,7 +4,7 @@ A part such as val is what the split options make it. Where a set of "val" is ma
 training set beside it trains on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.conversion.sources import SourceSelection, open_sources
 from sclip_plugin.shards.conversion.writer import PLAN, PROGRESS
-from sclip_plugin.shards.manifest import read_manifest
+from sclip_plugin.shards.manifest import is_manifest, read_json, read_manifest
 
 #: the options of a manifest that decide the split, with the types that they may have
 SPLIT_OPTIONS: Final[Mapping[str, tuple[type, ...]]] = {
@@ -54,3 +54,27 @@ def recorded_split(root: Path, selection: SourceSelection) -> Mapping[str, objec
         if not isinstance(options.get(name), types):
             raise DataError(f"{path}: options: {name} is {options.get(name)!r}")
     return {name: options.get(name) for name in SPLIT_OPTIONS}
+
+
+def check_sets(root: Path, options: Mapping[str, object], sources: Sequence[Mapping[str, object]]) -> None:
+    """Refuse a training set beside classification sets of held-out images that another split held out.
+
+    Args:
+        root: the output folder.
+        options: of the training set that is to be made, as its manifest will record them.
+        sources: what it is made of, as its manifest will describe them.
+
+    Raises:
+        DataError: a set in `root` was made of one of these sources with another split; names both.
+    """
+    for path in sorted(root.glob(f"*/{layout.MANIFEST}")):
+        manifest = read_json(path)
+        if not is_manifest(manifest) or manifest["options"].get("subset") != layout.VAL:
+            continue
+        made = manifest["options"]
+        differing = [name for name in SPLIT_OPTIONS if made.get(name) != options.get(name)]
+        if differing and any(source in manifest["source"] for source in sources):
+            listed = ", ".join(f"{name} {options.get(name)} is {made.get(name)} there" for name in differing)
+            raise DataError(
+                f"--out: {path.parent} holds out other images ({listed}); remove it first, and make it after"
+            )

@@ -1,11 +1,12 @@
 """A classification set of held-out images holds out what the training set in the same folder holds out."""
 
 import json
+import shutil
 
 import pytest
 
 from sclip_plugin.cli import main
-from tests.helpers.conversion import check_counts, convert, image, manifest, members, picture, source, sources
+from tests.helpers.conversion import check_counts, convert, image, manifest, members, picture, source, sources, tree
 
 TRAINING = ("--paired-ratio", 0.3, "--val-ratio", 0.2, "--seed", 5, "--group-column", "group")
 SET = ("--as", "classification", "colours", "--subset", "val")
@@ -100,6 +101,23 @@ def test_images_that_other_sources_gave_to_training_are_left_out_and_counted(roo
     skipped = check_counts(root / "out/colours")["images"]["skipped"]
     assert skipped["held out, but the same bytes are in paired or unpaired"] > 3
     assert main(["verify", str(root / "out/colours")]) == 0
+
+
+def test_a_training_set_with_another_split_than_the_set_beside_it(root, capsys):
+    """The other order: the set of held-out images first, or a training set that is made anew."""
+    assert convert(root, root / "out", *SET) == 0
+    before = tree(root / "out")
+    capsys.readouterr()
+    assert convert(root, root / "out", *TRAINING, "--seed", 6, "--overwrite") == 1
+    error = capsys.readouterr().err
+    assert f"--out: {root / 'out/colours'} holds out other images (seed 6 is 5 there); remove it first" in error
+    assert error.count("\n") == 1
+    assert tree(root / "out") == before
+    assert convert(root, root / "new", *SET) == 0
+    assert convert(root, root / "new") == 0
+    assert main(["verify", str(root / "new")]) == 0
+    shutil.rmtree(root / "out/colours")
+    assert convert(root, root / "out", *TRAINING, "--seed", 6, "--overwrite") == 0
 
 
 def test_another_source_is_split_as_its_own_flags_say(root, tmp_path):
