@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sclip_plugin.atomic import write_atomic
 from sclip_plugin.decoding import ImageFault, decode_rgb
+from sclip_plugin.errors import DataError
 from sclip_plugin.shards.leftovers import remove_leftovers
 
 SIDE: Final = 200  # pixels of a thumbnail
@@ -51,8 +52,10 @@ def draw(rows: Iterable[tuple[str, Sequence[Thumbnail]]], path: Path) -> None:
         path: the PNG file.
 
     Raises:
-        DataError: the file cannot be written.
+        DataError: the file cannot be written, or `path` names none.
     """
+    if not path.name:
+        raise DataError(f"contact sheet: {str(path)!r} is not the name of a file")
     filled = [(title, thumbnails) for title, thumbnails in rows if thumbnails]
     line = SIDE + LINES * (TEXT + 4) + 2 * GAP
     lines = sum(-(-len(thumbnails) // COLUMNS) for _, thumbnails in filled)

@@ -11,7 +11,7 @@ from typing import Final
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.conversion.sources import SourceSelection, open_sources
-from sclip_plugin.shards.conversion.writer import PLAN, PROGRESS
+from sclip_plugin.shards.conversion.writer import PROGRESS
 from sclip_plugin.shards.manifest import is_manifest, read_json, read_manifest
 
 #: the options of a manifest that decide the split, with the types that they may have
@@ -40,9 +40,9 @@ def recorded_split(root: Path, selection: SourceSelection) -> Mapping[str, objec
         UsageError: the sources cannot be read as selected.
     """
     path = root / layout.MANIFEST
+    if (root / PROGRESS).exists():
+        raise DataError(f"--out: {root}: a conversion into it has not ended; run it again first, to its end")
     if not path.exists():
-        if (root / PROGRESS / PLAN).exists():
-            raise DataError(f"--out: {root}: a conversion into it has not ended; run it again first, to its end")
         return None
     manifest = read_manifest(path)
     options = manifest["options"]

@@ -30,8 +30,10 @@ def workspace(root: Path) -> Iterator[tuple[SampleIndex, Path]]:
 
     Raises:
         UsageError: another process converts into `root`.
-        DataError: the index cannot be written.
+        DataError: `root` is no folder, or the index cannot be written.
     """
+    if os.path.lexists(root) and not root.is_dir():
+        raise DataError(f"--out: {root} is not a folder")
     made = [folder for folder in (*reversed(root.parents), root) if not folder.exists()]
     scratch = root / PROGRESS
     try:

@@ -154,6 +154,12 @@ def test_a_full_disk_and_the_contact_sheet(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_contact_sheet_without_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="'.' is not the name of a file"):
+        draw([("paired", [Thumbnail(image(1), ("a tree",))])], Path(""))
+
+
 def test_what_a_killed_run_wrote_aside_is_removed(root):
     out = root / "out"
     assert convert(root, out) == 0
@@ -325,6 +331,13 @@ def test_a_damaged_mark_of_a_shard_counts_for_nothing(root, monkeypatch, content
     assert convert(root, out) == 0
     assert convert(root, root / "whole") == 0
     assert tree(out) == tree(root / "whole")
+
+
+def test_an_output_that_is_a_file(root, capsys):
+    (root / "out").write_text("precious")
+    assert convert(root, root / "out") == 1
+    assert f"--out: {root}/out is not a folder" in one_line(capsys)
+    assert (root / "out").read_text() == "precious"
 
 
 # Warnings

@@ -64,12 +64,15 @@ def test_a_set_of_all_images_takes_any_flags(root):
     assert main(["verify", str(root / "out")]) == 0
 
 
-def test_a_conversion_that_has_not_ended_comes_first(root, capsys):
-    (root / "out/manifest.json").unlink()
+@pytest.mark.parametrize("manifest_too", [True, False])
+def test_a_conversion_that_has_not_ended_comes_first(root, capsys, manifest_too):
+    """It is at work, or was killed: its plan may not be written, and the manifest that is there may be an old one."""
+    if not manifest_too:
+        (root / "out/manifest.json").unlink()
     (root / "out/.progress").mkdir()
-    (root / "out/.progress/plan.json").write_text('{"plan": "x"}')
     assert convert(root, root / "out", *SET) == 1
     assert f"--out: {root / 'out'}: a conversion into it has not ended" in capsys.readouterr().err
+    assert not (root / "out/colours").exists()
 
 
 @pytest.mark.parametrize("damage", [lambda _: [], lambda m: {**m, "options": 3}, lambda m: {**m, "shards": None}])
