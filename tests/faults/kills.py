@@ -4,10 +4,11 @@
 
 Every run is a process of its own, forked from this one, which has everything imported: a kill hits the work and not the
 start of Python. A run that was killed is started again, and may be killed again, up to three times. A quarter of the
-kills of training runs wait for the moment at which a checkpoint is being written. A conversion must leave the same files with the same bytes; a training run must log the losses that the unbroken run logged for the same
-epochs, and end with its tensors. What is cut off when a kill hits the writing of a checkpoint must be refused in one
-line that says what to remove; that is done, and the run is started again. Prints a summary for each kind; the exit
-status is 0 where nothing differs.
+kills of training runs wait for the moment at which a checkpoint is being written. A conversion must leave the same
+files with the same bytes; a training run must log the losses that the unbroken run logged for the same epochs, and end
+with its tensors. What is cut off when a kill hits the writing of a checkpoint must be refused in one line that says
+what to remove; that is done, and the run is started again. Prints a summary for each kind; the exit status is 0 where
+nothing differs.
 """
 
 import argparse
