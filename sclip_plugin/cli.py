@@ -56,8 +56,9 @@ def _print_anything() -> None:
 
 
 def _one_line(error: Exception) -> str:
-    """The message of an error; file names and column names in it may hold line ends."""
-    return " ".join(part.strip() for part in str(error).splitlines())
+    """The message of an error; names in it may hold line ends, which become spaces, and others that become escapes."""
+    text = " ".join(part.strip() for part in str(error).splitlines())
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

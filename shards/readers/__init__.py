@@ -8,6 +8,7 @@ from importlib import import_module
 
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.shards.readers.base import FormatReader, Options, Reader
+from sclip_plugin.shards.readers.jsonfile import check_json
 
 # name → class, which is imported when it is asked for, since some need an extra. The order is the order of recognition:
 # where several formats recognise a source, the first one reads it.
@@ -40,13 +41,14 @@ def recognise(source: str) -> str:
     """The format of `source`.
 
     Raises:
-        DataError: it does not exist.
+        DataError: it does not exist, or is called .json and is not JSON.
         UsageError: it is of no format that is known.
     """
     if not os.path.exists(source):
         raise DataError(f"no such file or folder: {source}")
     found = next((form for form in FORMATS if reader_class(form).recognises(source)), None)
     if found is None:
+        check_json(source)
         raise UsageError(f"{source}: format not recognised; give --from {{{','.join(FORMATS)}}}")
     return found
 

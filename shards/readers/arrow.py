@@ -11,6 +11,7 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options, split_name
 from sclip_plugin.shards.readers.columnar import RowSamples, Spool, arrow_errors, pyarrow
 from sclip_plugin.shards.readers.columns import ROLES
+from sclip_plugin.shards.readers.fields import is_unicode
 from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.readers.jsonfile import read_object
 from sclip_plugin.shards.sample import Sample, Tally
@@ -80,9 +81,11 @@ def _names(path: str, found: object) -> list[str]:
         DataError: something else is listed.
     """
     listed = found if isinstance(found, list) else [None]
-    names = [os.path.basename(one) if isinstance(one, str) else "" for one in listed]
-    if any(name in ("", ".", "..") for name in names):
+    names = [os.path.basename(one) if isinstance(one, str) and is_unicode(one) else "" for one in listed]
+    if any(name in ("", ".", "..") or "\0" in name for name in names):
         raise DataError(f"{path}: something else than names is listed in it")
+    if len(set(names)) < len(names):
+        raise DataError(f"{path}: a name is listed twice in it")
     return names
 
 

@@ -11,7 +11,7 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options
 from sclip_plugin.shards.readers.fields import Fields, text_or_none
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
-from sclip_plugin.shards.readers.jsonfile import objects, only_json
+from sclip_plugin.shards.readers.jsonfile import check_json, objects, only_json
 from sclip_plugin.shards.readers.named import NamedImages
 from sclip_plugin.shards.sample import Sample, Tally
 
@@ -28,6 +28,7 @@ class CocoReader:
     def __init__(self, source: str, options: Options) -> None:
         path = _find(source)
         if path is None:
+            check_json(source)
             raise DataError(f"--from coco: no JSON with images and annotations: {source}")
         self.path = path
         self.tally = Tally()

@@ -100,6 +100,17 @@ def parse_object(data: bytes, where: str) -> dict[str, Any]:
     return found
 
 
+def check_json(path: str) -> None:
+    """Say what is wrong with a `.json` file in which nothing was recognised; nothing where it is JSON.
+
+    Raises:
+        DataError: it is not JSON.
+    """
+    if os.path.isfile(path) and path.lower().endswith(".json"):
+        for _ in events(path):
+            pass
+
+
 def objects(path: str, prefix: str, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """(place, object) of the objects at a prefix.
 

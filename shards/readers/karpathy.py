@@ -13,7 +13,7 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options, Record
 from sclip_plugin.shards.readers.fields import text_or_none
 from sclip_plugin.shards.readers.files import ImageFolder, file_hash
-from sclip_plugin.shards.readers.jsonfile import first_item, objects, only_json
+from sclip_plugin.shards.readers.jsonfile import check_json, first_item, objects, only_json
 from sclip_plugin.shards.readers.named import NamedImages
 from sclip_plugin.shards.sample import Sample, Tally
 
@@ -31,6 +31,7 @@ class KarpathyReader:
     def __init__(self, source: str, options: Options) -> None:
         path = _find(source)
         if path is None:
+            check_json(source)
             raise DataError(f"--from karpathy: no dataset*.json with images and their sentences: {source}")
         self.path = path
         self.tally = Tally()

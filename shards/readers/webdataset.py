@@ -137,8 +137,16 @@ def tar_samples(path: str, tally: Tally | None = None) -> Iterator[TarSample]:
             for _, key, members in tar.samples(archive, content, name_of=partial(_name, tally)):
                 yield _tar_sample(key, members, tally)
     except tar.UNREADABLE as error:
-        hint = "; unpack compressed tars first" if isinstance(error, tarfile.ReadError) else ""
+        hint = "; unpack compressed tars first" if _is_compressed(path) else ""
         raise DataError(f"{path}: {' '.join(str(error).split())}{hint}") from None
+
+
+def _is_compressed(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
+    except OSError:
+        return False
 
 
 def _tar_sample(key: str, members: dict[str, SliceImage | str | None], tally: Tally | None) -> TarSample:

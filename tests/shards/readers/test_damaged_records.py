@@ -142,6 +142,13 @@ def test_what_cannot_be_told_is_refused_in_one_line(tmp_path, run, name, content
 # JSON
 
 
+def test_a_damaged_json_that_is_not_recognised_says_why(tmp_path, run):
+    (tmp_path / "x.json").write_bytes(b"[" * 5000)
+    status, _, error = run(tmp_path / "x.json")
+    assert status == 1
+    assert "x.json: not JSON: lists or objects are nested more than 100 times" in error
+
+
 def test_captions_that_are_no_texts_are_counted(tmp_path, run):
     photos(tmp_path / "in", len(STRANGE) + 1)
     rows = [{"image": f"{n}.jpg", "text": value} for n, value in enumerate(["a tree", *STRANGE])]
@@ -345,6 +352,8 @@ def test_a_damaged_arrow_file_is_one_line(tmp_path, run):
         ("dataset_dict.json", b'{"splits": 5}'),
         ("dataset_dict.json", b'{"splits": [5]}'),
         ("dataset_dict.json", b'{"splits": [".."]}'),
+        ("dataset_dict.json", b'{"splits": ["\\ud800"]}'),
+        ("dataset_dict.json", b'{"splits": ["train", "train"]}'),
         ("dataset_dict.json", b"[]"),
         ("dataset_dict.json", DEEP),
         ("train/state.json", b'{"_data_files": {"a": 1}}'),
