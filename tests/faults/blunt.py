@@ -65,8 +65,11 @@ def break_bytes(
     rng: Rng, root: Path, path: Path, *, images: bool = False, lost: tuple[int, int] | None = None
 ) -> Damage:
     """Break a file's bytes in one of the ways of `BYTES`."""
-    way = rng.choice(BYTES)
-    path.write_bytes(way(rng, path.read_bytes()))
+    way, data = rng.choice(BYTES), path.read_bytes()
+    broken = way(rng, data)
+    path.write_bytes(broken)
+    if broken == data:
+        return Damage(f"bytes: {way.__name__} that changes nothing", lost=(0, 0), whole=True)
     return Damage(f"bytes: {way.__name__}", str(path.relative_to(root)), images, lost)
 
 

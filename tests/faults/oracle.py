@@ -7,6 +7,7 @@ import os
 import re
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tests.faults.damage import Damage
 ACCEPTED, SKIPPED, REFUSED = "accepted", "skipped", "refused"
 CACHE = f"tmp/torchinductor_{getpass.getuser()}"  # torch's, made at its import
 _ODD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
+IMAGES = ("jpg", "jpeg", "png", "webp")
+MOST_CHANGED = 2  # one broken record may take what belongs to another
 _LINE = re.compile(r"(images|captions): (\d+) read = (\d+) written \+ (\d+) skipped")
 
 
@@ -122,16 +125,50 @@ def losses(damage: Damage, now: Reply, sound: Reply) -> Iterator[str]:
             yield f"{was[0] - read} {what} vanished uncounted, of {was[0]}; the damage touches {bound}"
 
 
-def captions(root: Path) -> set[str]:
-    """All captions of paired/ and val/."""
-    found: set[str] = set()
-    for path in (*root.glob("paired/*.tar"), *root.glob("val/test/*.tar")):
+@dataclass(frozen=True)
+class Said:
+    """What shards say of an image: its captions, its label, and the hash of its bytes."""
+
+    captions: tuple[str, ...]
+    label: str
+    image: str
+
+
+def said(root: Path) -> dict[str, Said]:
+    """{source name: what is said of it} of all images of a set that a conversion wrote."""
+    found: dict[str, Said] = {}
+    for path in sorted(root.rglob("*.tar")):
+        members: dict[str, dict[str, bytes]] = {}
         with tarfile.open(path) as tar:
             for member in tar:
-                if member.name.endswith(".json") and (file := tar.extractfile(member)):
-                    about: dict[str, Any] = json.loads(file.read())
-                    found.update(about.get("captions", ()))
+                key, _, suffix = member.name.partition(".")
+                if file := tar.extractfile(member):
+                    members.setdefault(key, {})[suffix] = file.read()
+        for parts in members.values():
+            about: dict[str, Any] = json.loads(parts["json"])
+            image = next(hashlib.sha256(data).hexdigest() for suffix, data in parts.items() if suffix in IMAGES)
+            found[about["source"]] = Said(tuple(about.get("captions", ())), str(about.get("label")), image)
     return found
+
+
+def mixed_up(damage: Damage, now: dict[str, Said], sound: dict[str, Said]) -> Iterator[str]:
+    """What was not broken is said of the same images as before."""
+    if damage.lost is None:
+        return
+    changed = [name for name, one in now.items() if name in sound and _differ(one, sound[name])]
+    new = [name for name in now if name not in sound]
+    if len(changed) > MOST_CHANGED or len(new) > MOST_CHANGED:
+        yield f"other captions, labels or bytes for {len(changed)} images ({changed[:3]}), {len(new)} new ({new[:3]})"
+
+
+def _differ(one: Said, other: Said) -> bool:
+    hidden = not one.captions or not other.captions  # --paired-ratio hides those of others where one is missing
+    return one.image != other.image or one.label != other.label or (not hidden and one.captions != other.captions)
+
+
+def captions(found: dict[str, Said]) -> set[str]:
+    """All captions of a set."""
+    return {text for one in found.values() for text in one.captions}
 
 
 def keyword_file(path: Path) -> Iterator[str]:

@@ -8,7 +8,7 @@ from tests.faults.__main__ import describe, shares
 from tests.faults.families import FAMILIES
 from tests.faults.worker import Worker
 
-SEED, TRIES = 15, 260
+SEED, TRIES = 15, 230
 COUNTS = shares(TRIES, list(FAMILIES))
 
 pytestmark = pytest.mark.timeout(300)

@@ -39,6 +39,112 @@ class Verdict:
     said: str = ""
 
 
+@dataclass(frozen=True)
+class Sound:
+    """What a command makes of the sound input.
+
+    Attributes:
+        reply: what it prints.
+        said: what its shards say of each image.
+        captions: every caption of the source, also those that the command hides.
+    """
+
+    reply: Reply
+    said: dict[str, oracle.Said]
+    captions: set[str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command that has run on damaged input.
+
+    Attributes:
+        family: what is tried.
+        work: the folder that holds `in`.
+        argv: the command line.
+        damage: what was broken.
+        before: what was in `work` before.
+        reply: what the command did.
+        sound: what it does on sound input; None where that is not compared.
+    """
+
+    family: Family
+    work: Path
+    argv: list[str]
+    damage: Damage
+    before: dict[str, str]
+    reply: Reply
+    sound: Sound | None
+
+    def problems(self) -> Iterator[str]:
+        """What should not be."""
+        names = {os.path.basename(path) for path in self.before} | set(self.argv[1:]) - {""}
+        yield from oracle.manners(self.reply, self.argv, names)
+        if "time-out" in self.reply.crash:
+            return
+        writes = (*self.family.writes, *_out(self.argv))
+        yield from oracle.untouched(self.before, oracle.snapshot(self.work), writes)
+        yield from oracle.no_scratch(self.work, self.reply)
+        yield from oracle.verdict(self.argv, self.damage, self.reply)
+        if self.reply.status == 0:
+            yield from self._of_success()
+        elif self.damage is NOTHING and self.family.name != "flags":
+            yield f"a sound input is refused: {self.reply.err.strip()}"
+
+    def _of_success(self) -> Iterator[str]:
+        command = self.argv[0]
+        if command == "loader" and "--resampled" not in self.argv:
+            yield from oracle.epoch(self.reply)
+        elif command == "keywords":
+            yield from oracle.keyword_file(self.work / "out" / "keywords.txt")
+        elif command in ("convert", "split"):
+            yield from oracle.printed_counts(self.reply)
+            if self.sound and self.sound.reply.status == 0:
+                yield from oracle.losses(self.damage, self.reply, self.sound.reply)
+            if "--dry-run" not in self.argv:
+                yield from self._of_set()
+
+    def _of_set(self) -> Iterator[str]:
+        """What must hold of a set that was written."""
+        out = self.argv[self.argv.index("--out") + 1]
+        name = self.argv[self.argv.index("--as") + 2] if "--as" in self.argv else ""
+        root = self.work / out / name
+        yield from oracle.manifest_counts(root)
+        if self.sound:
+            said = oracle.said(root)
+            yield from oracle.mixed_up(self.damage, said, self.sound.said)
+            if self.damage.whole and (more := oracle.captions(said) - self.sound.captions):
+                yield f"a caption that the source does not have: {sorted(more)[0]!r:.80}"
+        yield from self._verified(os.path.join(out, name))
+        if "--seed" in self.argv and self.argv[0] == "convert":
+            yield from self._again()
+
+    def _verified(self, folder: str) -> Iterator[str]:
+        """What was just written has no fault, apart from images whose headers alone were looked at."""
+        reply = call(main, ["verify", folder], self.work)
+        decoded = self.argv[0] == "convert" and "--check" in self.argv
+        faults = [line for line in reply.out.splitlines() if line.startswith("fault:")]
+        if not decoded and (self.damage.images or self.damage.path.endswith(".tar")):
+            faults = [line for line in faults if "(image" not in line]
+        if faults or reply.crash or reply.err:
+            yield f"verify of the new set: {(faults or [reply.crash.strip()[-150:] or reply.err])[0]:.200}"
+
+    def _again(self) -> Iterator[str]:
+        """The same command finds its work done and changes nothing."""
+        before = oracle.snapshot(self.work)
+        reply = call(main, self.argv, self.work)
+        if reply.status or oracle.snapshot(self.work) != before:
+            yield f"the same command again ends with {reply.status}: {(reply.crash or reply.err).strip()[-200:]}"
+
+    def save(self, place: Path) -> None:
+        """Keep the folder, the input with it, and what the command said."""
+        _remove(place)
+        shutil.copytree(self.work, place, symlinks=True, ignore=_specials)
+        reply = self.reply
+        text = f"sclip {self.argv}\n{self.damage}\nstatus {reply.status}\n{reply.crash}\n{reply.err}\n{reply.out}"
+        (place / "said.txt").write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 @dataclass
 class Bench:
     """A folder in which tries run one after the other.
@@ -50,41 +156,37 @@ class Bench:
 
     root: Path
     keep: Path | None = None
-    _sound: dict[tuple[str, ...], Reply] = field(default_factory=dict)
-    _known: dict[str, set[str]] = field(default_factory=dict)
+    _sound: dict[tuple[str, ...], Sound] = field(default_factory=dict)
 
     def run(self, name: str, seed: int, number: int) -> Verdict:
         """Run a try. Number 0 breaks nothing, and must be accepted."""
-        family = FAMILIES[name]
-        rng = random.Random(f"{seed}/{name}/{number}")
-        work = self._copy(family)
+        family, rng = FAMILIES[name], random.Random(f"{seed}/{name}/{number}")
+        work = self._copy(family, "work")
         argv = family.line(rng, work / "in")
-        if not number and "--as" in argv:  # not every source has labels
-            argv = _plain(argv)
-        damage = family.damage(rng, work / "in") if number or name == "flags" else NOTHING
+        if not number:
+            argv = _plain(argv)  # not every source has labels
+        damage = family.damage(rng, work / "in") if number else NOTHING
         ascii_only = rng.random() < 0.05
         before = oracle.snapshot(work)
         reply = call(loader.main if argv[0] == "loader" else main, argv, work, ascii_only=ascii_only)
-        sound, known = None, set[str]()
-        if argv[0] == "convert" and damage is not NOTHING:
-            sound, known = self._unbroken(family, argv), self._captions(family, argv) if damage.whole else known
-        problems = list(self._problems(family, work, argv, damage, reply, before, sound, known))
-        if not number and reply.status and name != "flags":
-            problems.append(f"a sound input is refused: {reply.err.strip()}")
+        sound = self._unbroken(family, argv) if damage is not NOTHING and argv[0] in ("convert", "split") else None
+        case = Case(family, work, argv, damage, before, reply, sound)
+        problems = list(case.problems())
         if problems and self.keep:
-            self._save(work, family, seed, number, argv, damage, reply)
-        said = reply.crash or reply.err.strip()
-        shown = str(damage) + (" (ASCII output)" if ascii_only else "")
-        return Verdict(name, number, oracle.outcome(reply, sound), problems, argv, shown, reply.seconds, said)
+            case.save(self.keep / f"{name.replace(':', '-')}-{seed}-{number}")
+        shown = f"{damage}{' (ASCII output)' if ascii_only else ''}"
+        outcome = oracle.outcome(reply, sound.reply if sound else None)
+        return Verdict(name, number, outcome, problems, argv, shown, reply.seconds, reply.crash or reply.err.strip())
 
-    def _copy(self, family: Family) -> Path:
-        sound, work = self.root / "sound" / family.name, self.root / "work"
+    def _copy(self, family: Family, name: str) -> Path:
+        """A folder with a copy of the sound input, which is made at the first call."""
+        sound, work = self.root / "sound" / family.name, self.root / name
         if not sound.exists():
-            half = self.root / "half" / "in"
+            half = self.root / "half"
             _remove(half)
-            half.mkdir(parents=True)
+            half.mkdir()
             family.build(half / "in")
-            sound.parent.mkdir(parents=True, exist_ok=True)
+            sound.parent.mkdir(exist_ok=True)
             (half / "in").rename(sound)
         _remove(work)
         (work / "tmp").mkdir(parents=True)
@@ -93,95 +195,17 @@ class Bench:
         shutil.copytree(sound, work / "in", symlinks=True)
         return work
 
-    def _unbroken(self, family: Family, argv: list[str]) -> Reply:
-        """What the command says of the sound source."""
+    def _unbroken(self, family: Family, argv: list[str]) -> Sound:
+        """What the command makes of the sound input."""
         key = (family.name, *argv)
         if key not in self._sound:
-            self._sound[key] = call(main, argv, self._pristine(family))
+            work = self._copy(family, "unbroken")
+            reply = call(main, argv, work)
+            said = oracle.said(work / "out")
+            plain = _plain(argv)
+            captions = oracle.captions(said) if plain == argv else self._unbroken(family, plain).captions
+            self._sound[key] = Sound(reply, said, captions)
         return self._sound[key]
-
-    def _captions(self, family: Family, argv: list[str]) -> set[str]:
-        """Every caption of the sound source, none of them hidden by --paired-ratio."""
-        if family.name not in self._known:
-            work = self._pristine(family)
-            call(main, _plain(argv), work)
-            self._known[family.name] = oracle.captions(work / "out")
-        return self._known[family.name]
-
-    def _pristine(self, family: Family) -> Path:
-        work = self.root / "unbroken"
-        _remove(work)
-        (work / "tmp").mkdir(parents=True)
-        shutil.copytree(self.root / "sound" / family.name, work / "in", symlinks=True)
-        return work
-
-    def _problems(
-        self,
-        family: Family,
-        work: Path,
-        argv: list[str],
-        damage: Damage,
-        reply: Reply,
-        before: dict[str, str],
-        sound: Reply | None,
-        known: set[str],
-    ) -> Iterator[str]:
-        names = {os.path.basename(path) for path in before} | set(argv[1:]) - {""}
-        yield from oracle.manners(reply, argv, names)
-        if "time-out" in reply.crash:
-            return
-        yield from oracle.untouched(before, oracle.snapshot(work), (*family.writes, *_out(argv)))
-        yield from oracle.no_scratch(work, reply)
-        yield from oracle.verdict(argv, damage, reply)
-        if reply.status != 0:
-            return
-        if argv[0] == "loader":
-            yield from oracle.epoch(reply) if "--resampled" not in argv else ()
-        if argv[0] == "keywords":
-            yield from oracle.keyword_file(work / "out" / "keywords.txt")
-        if argv[0] in ("convert", "split"):
-            yield from oracle.printed_counts(reply)
-            yield from oracle.losses(damage, reply, sound) if sound and sound.status == 0 else ()
-            if "--dry-run" not in argv:
-                yield from self._set(work, argv, damage, known)
-
-    def _set(self, work: Path, argv: list[str], damage: Damage, known: set[str]) -> Iterator[str]:
-        """What must hold of a set that was written."""
-        out = argv[argv.index("--out") + 1]
-        name = argv[argv.index("--as") + 2] if "--as" in argv else ""
-        root = work / out / name
-        yield from oracle.manifest_counts(root)
-        if damage.whole and known and (more := oracle.captions(root) - known):
-            yield f"a caption that the source does not have: {sorted(more)[0]!r:.80}"
-        reply = call(main, ["verify", os.path.join(out, name)], work)
-        decoded = argv[0] == "convert" and "--check" in argv
-        faults = [line for line in reply.out.splitlines() if line.startswith("fault:")]
-        if not decoded and (damage.images or damage.path.endswith(".tar")):
-            faults = [line for line in faults if "(image" not in line]
-        if faults or reply.crash or reply.err:
-            yield f"verify of the new set: {(faults or [reply.crash.strip()[-150:] or reply.err])[0]:.200}"
-        if "--seed" in argv and argv[0] == "convert":
-            yield from self._again(work, argv)
-
-    def _again(self, work: Path, argv: list[str]) -> Iterator[str]:
-        """The same command finds its work done and changes nothing."""
-        before = oracle.snapshot(work)
-        reply = call(main, argv, work)
-        if reply.status or oracle.snapshot(work) != before:
-            yield f"the same command again ends with {reply.status}: {(reply.crash or reply.err).strip()[-200:]}"
-
-    def _save(
-        self, work: Path, family: Family, seed: int, number: int, argv: list[str], damage: Damage, reply: Reply
-    ) -> None:
-        assert self.keep is not None
-        place = self.keep / f"{family.name.replace(':', '-')}-{seed}-{number}"
-        _remove(place)
-        shutil.copytree(work, place, symlinks=True, ignore=_specials)
-        (place / "said.txt").write_text(
-            f"sclip {argv}\n{damage}\nstatus {reply.status}\n{reply.crash}\n{reply.err}\n{reply.out}",
-            encoding="utf-8",
-            errors="backslashreplace",
-        )
 
 
 def _out(argv: list[str]) -> tuple[str, ...]:
@@ -194,19 +218,17 @@ def _plain(argv: list[str]) -> list[str]:
     """A command of convert without what hides captions or writes none."""
     found = [word for word in argv if word != "--dry-run"]
     for flag, words in (("--paired-ratio", 2), ("--as", 3)):
-        if flag in found:
+        if flag in found and argv[0] == "convert":
             start = found.index(flag)
             del found[start : start + words]
     return found
 
 
 def _specials(folder: str, names: list[str]) -> list[str]:
+    """Names that are neither files, folders nor links, and cannot be copied."""
     paths = {name: os.path.join(folder, name) for name in names}
-    return [
-        name
-        for name, path in paths.items()
-        if not (os.path.islink(path) or os.path.isdir(path) or os.path.isfile(path))
-    ]
+    plain = (os.path.islink, os.path.isdir, os.path.isfile)
+    return [name for name, path in paths.items() if not any(is_one(path) for is_one in plain)]
 
 
 def _remove(folder: Path) -> None:
