@@ -19,6 +19,7 @@ from sclip_plugin.data.tar import is_local
 from sclip_plugin.errors import DataError, UsageError
 
 SIZES = "sizes.json"  # open_clip's table {shard name: samples}, beside the shards
+MOST_SAMPLES = 10**12  # that a shard may be said to hold; their sum over many shards fits 64 bits
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,20 @@ def _read_sizes(folder: str, url: str, flag: str) -> tuple[dict[str, int], str]:
             raise DataError(f"{flag}: {path}: {error}") from None
         return {}, f"{path} cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
     try:
-        table = {str(name): int(size) for name, size in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{flag}: {path} is not a table of shard names and counts: {error}") from None
-    if any(size < 0 for size in table.values()):
-        raise DataError(f"{flag}: {path} has a negative count")
-    return table, ""
+    if not isinstance(found, dict):
+        raise DataError(f"{flag}: {path} is not a table of shard names and counts: {found!r:.60}")
+    return {name: _size(name, value, f"{flag}: {path}") for name, value in found.items()}, ""
+
+
+def _size(name: str, value: object, table: str) -> int:
+    """A count of samples; open_clip takes digits in quotes too."""
+    if isinstance(value, str) and value.isdecimal() and len(value) <= len(str(MOST_SAMPLES)):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise DataError(f"{table} is not a table of shard names and counts: {name} has {value!r:.60}")
+    if not 0 <= value <= MOST_SAMPLES:
+        raise DataError(f"{table} has {'a negative' if value < 0 else 'an impossible'} count: {name} has {value}")
+    return value

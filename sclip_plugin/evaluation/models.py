@@ -5,21 +5,23 @@ lines may check their arguments with it.
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.evaluation.weights import WEIGHTS, check_model_folder, check_weights
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
 Preprocess: TypeAlias = Callable[["Image.Image"], "torch.Tensor"]  # to (3, H, W)
-Tokenizer: TypeAlias = Callable[[list[str]], "torch.Tensor"]  # M texts to tokens (M, L)
+LONGEST_REASON: Final = 300  # characters of an error's text in a message
 
-WEIGHTS = ("*.safetensors", "*.bin", "*.pth")  # what open_clip finds in a local-dir
+Tokenizer: TypeAlias = Callable[[list[str]], "torch.Tensor"]  # M texts to tokens (M, L)
 
 
 def check_model(model: str, pretrained: str | list[str | None] | None) -> None:
@@ -31,15 +33,14 @@ def check_model(model: str, pretrained: str | list[str | None] | None) -> None:
 
     Raises:
         UsageError: `model` is a name that needs `pretrained`.
-        DataError: `model` is a folder that lacks its files.
+        DataError: `model` is a folder that lacks its files, or whose configuration is wrongly typed.
     """
     if not model.startswith("local-dir:"):
         if not pretrained and not model.startswith("hf-hub:"):
             raise UsageError(f"--pretrained is missing: --model {model} alone has random weights")
         return
     folder = Path(model.removeprefix("local-dir:"))
-    if not (folder / "open_clip_config.json").is_file():
-        raise DataError(f"--model {model}: no open_clip_config.json there")
+    check_model_folder(folder, "--model")
     if not pretrained and not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
         raise DataError(f"--model {model}: no weights there; pass --pretrained")
 
@@ -54,7 +55,7 @@ def _without_warnings(wanted: bool) -> Iterator[None]:
 
 
 def load_model(
-    name: str, pretrained: str | None, device: "str | torch.device", precision: str
+    name: str, pretrained: str | None, device: "str | torch.device", precision: str, flag: str = "--pretrained"
 ) -> "tuple[torch.nn.Module, Preprocess, Tokenizer]":
     """(model, validation transform, tokenizer), the model in eval mode.
 
@@ -65,21 +66,60 @@ def load_model(
         pretrained: a training checkpoint, a weights file or one of open_clip's tags; None for the model's own weights.
         device: where the model is put.
         precision: one of `names.PRECISIONS`.
+        flag: the option that named `pretrained`, for messages.
 
     Raises:
-        DataError: the model is unknown, or the checkpoint is missing or does not fit the model.
+        DataError: the model is unknown, or the checkpoint is missing, damaged or another model's.
     """
     import open_clip
 
+    check_pretrained(name, pretrained, flag)
     separate = ":" in name and pretrained is not None
+    weights = "" if pretrained is None else f" {flag} {pretrained}"
     try:
         with _without_warnings(separate):  # of random weights, which are replaced at once
             model, _, preprocess = open_clip.create_model_and_transforms(
                 name, None if separate else pretrained, load_weights=not separate, precision=precision, device=device
             )
-            if separate:
-                open_clip.load_checkpoint(model, pretrained)
-        return model.eval(), preprocess, open_clip.get_tokenizer(name)
-    except (RuntimeError, KeyError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"--model {name} --pretrained {pretrained}: {reason}") from None
+        tokenizer = open_clip.get_tokenizer(name)
+    except Exception as error:  # open_clip checks little: a wrong field of a model's files ends in an error of any type
+        raise DataError(f"--model {name}{weights}: {_reason(error)}") from None
+    if separate:
+        try:
+            open_clip.load_checkpoint(model, pretrained)
+        except Exception as error:  # as above, of a wrong tensor
+            raise DataError(f"{weights.strip()}: does not fit --model {name}: {_reason(error)}") from None
+    return model.eval(), preprocess, tokenizer
+
+
+def check_pretrained(name: str, pretrained: str | None, flag: str) -> None:
+    """Look at the weights that a model is to be loaded with, where they are a file; tags are open_clip's to find.
+
+    Args:
+        name: open_clip's name of the model, or `local-dir:DIR`.
+        pretrained: a weights file or one of open_clip's tags; None for the model's own weights.
+        flag: the option that named `pretrained`, for messages.
+
+    Raises:
+        DataError: the file is missing, damaged, or holds anything but weights.
+    """
+    if pretrained is not None:
+        if ":" in name or os.path.exists(pretrained):
+            check_weights(pretrained, flag)
+        return
+    if name.startswith("local-dir:"):
+        from open_clip import factory
+
+        find = getattr(factory, "_find_checkpoint_in_dir", None)  # which of several files open_clip takes
+        own = find(Path(name.removeprefix("local-dir:"))) if find else None
+        if own is not None:
+            check_weights(own, "--model")
+
+
+def _reason(error: Exception) -> str:
+    """One line of an error of open_clip's or torch's."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith("Error(s) in loading state_dict"):
+        return " ".join(lines[1:2])[:LONGEST_REASON]
+    known = isinstance(error, RuntimeError | ValueError | OSError)
+    return (lines[0] if lines and known else f"{type(error).__name__}: {' '.join(lines[:1])}")[:LONGEST_REASON]

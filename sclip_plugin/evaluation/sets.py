@@ -24,6 +24,8 @@ from sclip_plugin.evaluation.names import CLASSIFICATION, DATASET_TYPES, RETRIEV
 
 T = TypeVar("T")
 
+MOST_DIGITS = 18  # of a whole number in a file; more fit no 64-bit counter
+
 _KIND_FILE = "dataset_type.txt"
 _CLASSES_FILE = "classnames.txt"
 _TEMPLATES_FILE = "zeroshot_classification_templates.txt"
@@ -65,7 +67,8 @@ def open_set(folder: str | Path, kind: str, split: str = "test") -> EvaluationSe
     retrieval = _read(folder / _KIND_FILE, missing="") == DATASET_TYPES[RETRIEVAL]
     found = RETRIEVAL if retrieval else CLASSIFICATION
     if found != kind:
-        raise DataError(f"evaluation set {folder}: {_KIND_FILE} makes it a {found} set, not one for {kind}")
+        why = f"{_KIND_FILE} makes it" if (folder / _KIND_FILE).is_file() else f"without a {_KIND_FILE} it counts as"
+        raise DataError(f"evaluation set {folder}: {why} a {found} set, not one for {kind}")
     shards = _shards(folder / split)
     if kind == RETRIEVAL:
         return EvaluationSet(folder, kind, shards)
@@ -94,30 +97,45 @@ def _read(path: Path, missing: str | None = None) -> str:
         raise DataError(f"evaluation set {path.parent}: {path.name} is missing") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
 
 
 def _lines(path: Path) -> tuple[str, ...]:
-    lines = tuple(line.strip() for line in _read(path).splitlines() if line.strip())
-    if not lines:
+    """The lines of a file whose lines are numbered, so that nothing may be left open about where one ends.
+
+    Raises:
+        DataError: the file is empty, has a blank line between others, or a character that only some programs take for
+            the end of a line.
+    """
+    lines = tuple(line.strip() for line in _read(path).replace("\r\n", "\n").split("\n"))
+    if lines == ("",):
         raise DataError(f"{path}: empty")
+    for number, line in enumerate(lines, 1):
+        if not line:
+            raise DataError(f"{path}: line {number} is blank; what follows would be numbered in two ways")
+        if len(line.splitlines()) > 1:
+            raise DataError(f"{path}: line {number} holds a character that may end a line: {line!r:.100}")
     return lines
 
 
 def _shards(folder: Path) -> tuple[Path, ...]:
     text = _read(folder / "nshards.txt")
-    if not text.isdecimal() or int(text) < 1:
-        raise DataError(f"{folder / 'nshards.txt'}: expected a number of shards, got {text!r}")
-    shards = tuple(folder / f"{number}.tar" for number in range(int(text)))
-    for shard in shards:
-        if not shard.is_file():
-            raise DataError(f"{shard}: missing, nshards.txt counts {text}")
-    return shards
+    if not text.isdecimal() or len(text) > MOST_DIGITS or int(text) < 1:
+        raise DataError(f"{folder / 'nshards.txt'}: expected a number of shards, got {text!r:.60}")
+    shards: list[Path] = []
+    for number in range(int(text)):  # the first that is missing ends this, however large the number
+        shards.append(folder / f"{number}.tar")
+        if not shards[-1].is_file():
+            raise DataError(f"{shards[-1]}: missing, nshards.txt counts {text}")
+    return tuple(shards)
 
 
-class Samples(IterableDataset["tuple[Tensor, T] | str"], Generic[T]):
+class Samples(IterableDataset["tuple[Tensor, T] | str | DataError"], Generic[T]):
     """Gives (pixels, answer) for each sample of a set, and the reason for each that cannot be used.
 
-    Workers divide the shards.
+    Workers divide the shards. What is wrong with the set itself is given as the error, which ends the iteration:
+    raised in a worker, it would reach the main process as text around a traceback.
 
     Args:
         found: the set.
@@ -131,7 +149,13 @@ class Samples(IterableDataset["tuple[Tensor, T] | str"], Generic[T]):
     ) -> None:
         self.set, self.preprocess, self.answer_of = found, preprocess, answer_of
 
-    def __iter__(self) -> Iterator[tuple[Tensor, T] | str]:
+    def __iter__(self) -> Iterator[tuple[Tensor, T] | str | DataError]:
+        try:
+            yield from self._samples()
+        except DataError as error:
+            yield error
+
+    def _samples(self) -> Iterator[tuple[Tensor, T] | str]:
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         for shard in self.set.shards[first::step]:
@@ -172,6 +196,6 @@ def class_of(found: EvaluationSet, shard: Path, members: Members) -> int:
     if "cls" not in members:
         raise Skip("no class")
     text = members["cls"].decode("utf-8", errors="replace").strip()
-    if not text.isdecimal() or int(text) >= len(found.classes):
-        raise DataError(f"{shard}: class {text!r} is not one of the {len(found.classes)} in {_CLASSES_FILE}")
+    if not text.isdecimal() or len(text) > MOST_DIGITS or int(text) >= len(found.classes):
+        raise DataError(f"{shard}: class {text!r:.60} is not one of the {len(found.classes)} in {_CLASSES_FILE}")
     return int(text)

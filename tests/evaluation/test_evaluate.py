@@ -114,7 +114,7 @@ def test_unusable_samples_are_skipped_and_counted(loaded, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("dataset_type.txt", "makes it a classification set, not one for retrieval"),
+        ("dataset_type.txt", "without a dataset_type.txt it counts as a classification set, not one for retrieval"),
         ("test/nshards.txt", "nshards.txt is missing"),
         ("test/1.tar", r"1\.tar: missing, nshards.txt counts 2"),
     ],

@@ -8,6 +8,8 @@ from sclip_plugin.evaluation.evaluate import EvaluationOptions, NamedSet
 from sclip_plugin.evaluation.names import CLASSIFICATION, PRECISIONS, RETRIEVAL, named_folder
 
 SET_FLAGS = {CLASSIFICATION: "--zeroshot", RETRIEVAL: "--retrieval"}
+# Ours: far above what serves a purpose, and far below what a machine can hold or wait for.
+MOST_IMAGES, MOST_WORKERS, MOST_DRAWS = 1_000_000, 10_000, 1_000_000
 
 
 def add_set_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +50,12 @@ def evaluation_options(args: argparse.Namespace, bootstrap: int | None = None) -
     """
     if args.batch_size < 1 or args.workers < 0:
         raise UsageError("--batch-size must be at least 1 and --workers at least 0")
-    if bootstrap is not None and bootstrap < 2:
-        raise UsageError(f"--bootstrap must be at least 2, got {bootstrap}")
+    for flag, most in (("batch_size", MOST_IMAGES), ("workers", MOST_WORKERS)):
+        if getattr(args, flag) > most:
+            raise UsageError(f"--{flag.replace('_', '-')} must be at most {most}, got {getattr(args, flag)}")
+    if bootstrap is not None and not 2 <= bootstrap <= MOST_DRAWS:
+        end = "at least 2" if bootstrap < 2 else f"at most {MOST_DRAWS}"
+        raise UsageError(f"--bootstrap must be {end}, got {bootstrap}")
     return EvaluationOptions(device_of(args), args.batch_size, args.workers, args.precision, bootstrap)
 
 

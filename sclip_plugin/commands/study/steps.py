@@ -9,7 +9,7 @@ from pathlib import Path
 from sclip_plugin.commands.study.spec import START, Arm, Flag, Study
 from sclip_plugin.data.shard_list import count_samples, expand
 from sclip_plugin.errors import DataError
-from sclip_plugin.evaluation.models import WEIGHTS
+from sclip_plugin.evaluation.weights import WEIGHTS
 
 REPEATED = ("zeroshot-data",)  # flags of open_clip_train.main that are given once for each value
 TRAINING = "open_clip_train.main"

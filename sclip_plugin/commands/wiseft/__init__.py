@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sclip_plugin.commands.flags.evaluation import add_set_arguments, evaluation_options, requested_sets
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.evaluation.evaluate import EvaluationOptions, NamedSet, check_sets, evaluate_model
-from sclip_plugin.evaluation.models import check_model, load_model
+from sclip_plugin.evaluation.models import check_model, check_pretrained, load_model
 from sclip_plugin.evaluation.names import SCORE_TITLES, score
 
 if TYPE_CHECKING:
@@ -148,8 +148,10 @@ def _evaluate_line(request: Request) -> "tuple[tuple[State, State], list[Point],
     from sclip_plugin.commands.wiseft.interpolate import Point, interpolate
 
     device, precision = request.options.device, request.options.precision
-    start = _weights(load_model(request.model, request.start, device, precision)[0])
-    model, preprocess, tokenizer = load_model(request.model, request.tuned, device, precision)
+    for flag, weights in (("--start", request.start), ("--tuned", request.tuned)):
+        check_pretrained(request.model, weights, flag)
+    start = _weights(load_model(request.model, request.start, device, precision, "--start")[0])
+    model, preprocess, tokenizer = load_model(request.model, request.tuned, device, precision, "--tuned")
     ends = (start, _weights(model))
     points, records = [], []
     print("  ".join(["alpha", *(f"{one.name:>10}" for one in request.sets)]))
