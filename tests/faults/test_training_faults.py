@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sclip_plugin.training.failures import explain
 from tests.helpers.models import write_model
 from tests.helpers.shards import write_shards
 from tests.helpers.training import losses, run_training, struck, train_arguments
@@ -149,6 +150,30 @@ resource.setrlimit(resource.RLIMIT_AS, (size + (1 << 20),) * 2)
     run = run_training(arguments, module="struck", env=struck(tmp_path / "spy", "step 1", code))
     assert run.returncode == 1
     assert re.match(r"sclip_plugin: no memory left \(.*\); smaller --batch-size", one_line(run))
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly"),
+            "a process that reads data died (DataLoader",
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB."), "no memory left (CUDA out of memory. Tried"),
+        (
+            MemoryError("Caught MemoryError in a\nTraceback\nMemoryError"),
+            "no memory left (MemoryError); smaller",
+        ),
+        (MemoryError(), "no memory left (MemoryError); smaller"),
+        (OSError(12, "Cannot allocate memory"), "no memory left ([Errno 12] Cannot allocate memory); smaller"),
+        (RuntimeError("size mismatch"), None),
+        (OSError(28, "No space left on device"), None),
+    ],
+)
+def test_only_what_the_machine_lacks_is_put_in_one_line(error, says):
+    found = explain(error)
+    assert found is None if says is None else found.startswith(says)
+    assert "\n" not in (found or "")
 
 
 @pytest.mark.slow
