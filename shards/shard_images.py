@@ -10,15 +10,15 @@ from sclip_plugin.shards import layout
 from sclip_plugin.shards.locator import SliceImage
 
 
-def images(shards: Iterable[Path]) -> Iterator[tuple[str, SliceImage]]:
-    """(shard and key, image) of every image member; a damaged shard gives what stands before the damage."""
+def images(shards: Iterable[Path]) -> Iterator[tuple[Path, str, SliceImage]]:
+    """(shard, key, image) of every image member; a damaged shard gives what stands before the damage."""
     for shard in shards:
         try:
             with tar.open_tar(str(shard), compressed=False) as archive:
                 for member in tar.members(archive):
                     key, suffix = tar.split_key(tar.plain_name(member) or "")
                     if key is not None and suffix in IMAGE_SUFFIXES:
-                        yield f"{shard}: {key}", SliceImage(str(shard), member.offset_data, member.size)
+                        yield shard, key, SliceImage(str(shard), member.offset_data, member.size)
         except tar.UNREADABLE:
             continue
 
@@ -36,6 +36,17 @@ def training_shards(root: Path) -> list[Path]:
 
 def trained_digests(root: Path, sizes: Container[int]) -> Iterator[tuple[str, bytes]]:
     """(shard and key, SHA-256) of the images of a training set; of those of other sizes nothing but headers is read."""
-    for place, image in images(training_shards(root)):
+    for shard, key, image in images(training_shards(root)):
         if image.size in sizes:
-            yield place, digest(image)
+            yield f"{shard}: {key}", digest(image)
+
+
+def in_training(shards: Iterable[Path], root: Path) -> Iterator[tuple[Path, str, str]]:
+    """(shard, key, place in training) of each image of these shards whose bytes are in the training set at `root`."""
+    sizes, held = set[int](), dict[bytes, list[tuple[Path, str]]]()
+    for shard, key, image in images(shards):
+        sizes.add(image.size)
+        held.setdefault(digest(image), []).append((shard, key))
+    for place, found in trained_digests(root, sizes):
+        for shard, key in held.pop(found, []):
+            yield shard, key, place

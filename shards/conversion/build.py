@@ -11,7 +11,7 @@ from sclip_plugin.shards import layout, report
 from sclip_plugin.shards.conversion.index import SampleIndex
 from sclip_plugin.shards.conversion.plan import ShardPlan, jobs_of
 from sclip_plugin.shards.conversion.split import take_labelled
-from sclip_plugin.shards.conversion.writer import finish, prepare, write_all
+from sclip_plugin.shards.conversion.writer import finish, leave_out_trained, prepare, write_all
 from sclip_plugin.shards.images import Transform
 from sclip_plugin.shards.manifest import Counts, Manifest, Origin, ShardStatistics
 from sclip_plugin.shards.sample import Tally
@@ -93,6 +93,9 @@ def write(plan: ShardPlan, target: Target, tally: Tally, about: Origin, overwrit
     manifest = prepare(plan, folders, overwrite)
     if manifest is None:
         shards = write_all(plan, workers)
+        if plan.index.recoded() and (not target.name or target.subset == layout.VAL):
+            kind, training = (layout.CLASSES, plan.root.parent) if target.name else (layout.VAL, plan.root)
+            shards |= leave_out_trained(plan, kind, training)
         _write_benchmark_files(plan, target)
         manifest = finish(plan, shards, _counts(plan, shards, tally), about)
     return manifest

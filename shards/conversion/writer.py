@@ -6,8 +6,8 @@ be written again. The bytes depend on the samples alone, not on the number of wo
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -18,6 +18,7 @@ from sclip_plugin.decoding import ImageFault
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.conversion.plan import Job, ShardPlan
+from sclip_plugin.shards.conversion.split import SAME_BYTES
 from sclip_plugin.shards.images import Transform, encode
 from sclip_plugin.shards.leftovers import remove_leftovers
 from sclip_plugin.shards.manifest import (
@@ -31,6 +32,7 @@ from sclip_plugin.shards.manifest import (
     read_json,
 )
 from sclip_plugin.shards.sample import Sample
+from sclip_plugin.shards.shard_images import in_training
 from sclip_plugin.shards.tar_writer import END, member
 from sclip_plugin.shards.threads import in_threads
 
@@ -59,6 +61,11 @@ class _ShardCounts:
         self.recoded: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
 
+    def skip(self, reason: str, sample: Sample) -> None:
+        """Count a sample that is left out."""
+        self.skipped[reason] += 1
+        self.skipped_captions += len(sample.captions)
+
     def statistics(self, sink: _HashingFile) -> ShardStatistics:
         """The statistics of the shard, which is complete."""
         return {
@@ -72,13 +79,19 @@ class _ShardCounts:
         }
 
 
-def write_shard(plan: ShardPlan, job: Job, progress: Callable[[int], object] | None = None) -> ShardStatistics:
+def write_shard(
+    plan: ShardPlan,
+    job: Job,
+    progress: Callable[[int], object] | None = None,
+    trained: Collection[str] = (),
+) -> ShardStatistics:
     """Write one shard under another name, sync it to the disk, and rename it.
 
     Args:
         plan: the shard plan.
         job: the shard.
         progress: is called with 1 after each sample.
+        trained: keys of samples that are left out and counted, because their images are in training too.
 
     Raises:
         DataError: an image that could be read a moment ago no longer can, or the shard cannot be written (a full disk,
@@ -89,7 +102,7 @@ def write_shard(plan: ShardPlan, job: Job, progress: Callable[[int], object] | N
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(aside, "wb") as file:
-            statistics = _write(plan, job, file, progress)
+            statistics = _write(plan, job, file, progress, trained)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
@@ -103,12 +116,21 @@ def write_shard(plan: ShardPlan, job: Job, progress: Callable[[int], object] | N
         raise
 
 
-def _write(plan: ShardPlan, job: Job, file: BinaryIO, progress: Callable[[int], object] | None) -> ShardStatistics:
+def _write(
+    plan: ShardPlan,
+    job: Job,
+    file: BinaryIO,
+    progress: Callable[[int], object] | None,
+    trained: Collection[str],
+) -> ShardStatistics:
     """Write the samples of a shard and the end of its tar."""
     classes = {name: index for index, name in enumerate(plan.classes)}
     counts, sink = _ShardCounts(), _HashingFile(file)
     for sample in plan.samples(job):
-        sink.write(_members(sample, job.kind, plan.transform, classes, counts))
+        if sample.key in trained:
+            counts.skip(SAME_BYTES, sample)
+        else:
+            sink.write(_members(sample, job.kind, plan.transform, classes, counts))
         if progress:
             progress(1)
     sink.write([END])
@@ -125,8 +147,7 @@ def _members(
             data = encode(data, sample.suffix, transform)
             counts.recoded[sample.recode] += 1
     except ImageFault as fault:
-        counts.skipped[str(fault)] += 1
-        counts.skipped_captions += len(sample.captions)
+        counts.skip(str(fault), sample)
         return []
     except OSError as error:
         raise DataError(f"{sample.source}: {error.strerror or error}") from None
@@ -148,15 +169,13 @@ def _sync_folder(folder: Path) -> None:
 
 def write_all(plan: ShardPlan, workers: int) -> dict[str, ShardStatistics]:
     """Write every shard of the plan that a killed run did not finish; returns {shard name: statistics} of all."""
-    progress = plan.root / PROGRESS
     bar = tqdm(total=sum(job.stop - job.first for job in plan.jobs), desc="writing", unit="image", disable=None)
 
     def one(job: Job) -> ShardStatistics:
-        mark = progress / (job.name.replace("/", "-") + ".json")
-        done = _finished(plan.root / job.name, mark)
+        done = _finished(plan.root / job.name, _mark(plan, job))
         if done is None:
             done = write_shard(plan, job, bar.update)
-            layout.write_json(mark, done)
+            layout.write_json(_mark(plan, job), done)
         else:
             bar.update(job.stop - job.first)
         return done
@@ -165,6 +184,37 @@ def write_all(plan: ShardPlan, workers: int) -> dict[str, ShardStatistics]:
         # one thread more than asked for, since each waits for the disk at the end of its shard
         results = list(in_threads(one, plan.jobs, workers + 1))
     return {job.name: result for job, result in zip(plan.jobs, results)}
+
+
+def leave_out_trained(plan: ShardPlan, kind: str, training: Path) -> dict[str, ShardStatistics]:
+    """Write the shards of a held-out part again that hold images of the training set, without these images.
+
+    The split leaves out images whose files are equal. What is re-encoded may become equal only then: one picture as a
+    TIFF and as a BMP, say.
+
+    Args:
+        plan: the shard plan, of which every shard is written.
+        kind: the part.
+        training: root of the training set.
+
+    Returns:
+        {shard name: statistics} of the shards that were written again.
+    """
+    trained = defaultdict[str, set[str]](set)
+    jobs = {str(plan.root / job.name): job for job in plan.jobs if job.kind == kind}
+    for shard, key, _ in in_training(map(Path, jobs), training):
+        trained[str(shard)].add(key)
+    written = {}
+    for name, keys in sorted(trained.items()):
+        job = jobs[name]
+        written[job.name] = write_shard(plan, job, trained=keys)
+        layout.write_json(_mark(plan, job), written[job.name])
+    return written
+
+
+def _mark(plan: ShardPlan, job: Job) -> Path:
+    """The file that says that a shard is finished."""
+    return plan.root / PROGRESS / (job.name.replace("/", "-") + ".json")
 
 
 def _finished(shard: Path, mark: Path) -> ShardStatistics | None:

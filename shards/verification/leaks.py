@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.manifest import read_json
-from sclip_plugin.shards.shard_images import digest, images, trained_digests, training_shards
+from sclip_plugin.shards.shard_images import in_training, training_shards
 from sclip_plugin.shards.verification.faults import Fault
 
 LEAK = "evaluation image that is in paired or unpaired too"
@@ -24,7 +24,10 @@ def leak_faults(root: Path) -> Iterator[Fault]:
         held_out = [path.parent for path in sorted(whole.glob(f"*/{layout.TEST}"))]
     else:
         held_out, whole = [whole], whole.parent
-    yield from _shared(whole, [folder for folder in held_out if _is_held_out(folder)])
+    tests = [folder / layout.TEST for folder in held_out if _is_held_out(folder)]
+    shards = [shard for test in tests for shard in sorted(test.glob("*.tar"))]
+    for shard, key, place in in_training(shards, whole):
+        yield Fault(LEAK, f"{shard}: {key}, in training as {place}")
 
 
 def _is_held_out(folder: Path) -> bool:
@@ -34,17 +37,3 @@ def _is_held_out(folder: Path) -> bool:
     manifest = read_json(folder / layout.MANIFEST)
     options = manifest.get("options") if isinstance(manifest, dict) else None
     return isinstance(options, dict) and options.get("subset") == layout.VAL
-
-
-def _shared(whole: Path, held_out: list[Path]) -> Iterator[Fault]:
-    """A fault for each image of the evaluation sets that is in the training set too."""
-    shards = [shard for folder in held_out for shard in sorted((folder / layout.TEST).glob("*.tar"))]
-    if not shards or not training_shards(whole):
-        return
-    sizes, places = set[int](), dict[bytes, list[str]]()
-    for place, image in images(shards):
-        sizes.add(image.size)
-        places.setdefault(digest(image), []).append(place)
-    for trained, found in trained_digests(whole, sizes):
-        for place in places.pop(found, []):
-            yield Fault(LEAK, f"{place}, in training as {trained}")

@@ -6,7 +6,18 @@ import shutil
 import pytest
 
 from sclip_plugin.cli import main
-from tests.helpers.conversion import check_counts, convert, image, manifest, members, picture, source, sources, tree
+from tests.helpers.conversion import (
+    check_counts,
+    convert,
+    image,
+    manifest,
+    members,
+    picture,
+    source,
+    sources,
+    tree,
+    write_csv,
+)
 
 TRAINING = ("--paired-ratio", 0.3, "--val-ratio", 0.2, "--seed", 5, "--group-column", "group")
 SET = ("--as", "classification", "colours", "--subset", "val")
@@ -131,3 +142,30 @@ def test_another_source_is_split_as_its_own_flags_say(root, tmp_path):
     words = ["convert", f"{tmp_path}/scenes", "--out", f"{root}/out", "--as", "classification", "x", "--subset"]
     assert main([*words, "unpaired", "--seed", "9"]) == 0
     assert len(members(root / "out/x/test")) == 8
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_pictures_that_are_equal_only_in_the_shards(tmp_path, monkeypatch, killed):
+    """Each picture as a BMP and as a TIFF: other files, but the same PNG in the shards."""
+    photos, rows = tmp_path / "photos", []
+    photos.mkdir()
+    for number in range(12):
+        for form, suffix in (("BMP", "bmp"), ("TIFF", "tif")):
+            (photos / f"{number}{form}.{suffix}").write_bytes(image(number, form))
+            rows.append((f"{number}{form}.{suffix}", f"picture {number} {form}", "ab"[number % 2]))
+    write_csv(tmp_path / "captions.csv", rows, ("filepath", "caption", "label"))
+    out = tmp_path / "out"
+    if killed:
+        monkeypatch.setattr("sclip_plugin.shards.conversion.build.finish", lambda *_: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            convert(tmp_path, out, "--val-ratio", 0.3)
+        monkeypatch.undo()
+    for flags in (("--val-ratio", 0.3), SET):
+        assert convert(tmp_path, out, *flags) == 0
+    trained = pictures(out / "paired")
+    for folder in (out, out / "colours"):
+        part = folder / ("val/test" if folder == out else "test")
+        counts = check_counts(folder)
+        assert counts["images"]["skipped"].get("held out, but the same bytes are in paired or unpaired", 0) > 0
+        assert not pictures(part) & trained
+        assert main(["verify", str(folder)]) == 0
