@@ -28,22 +28,13 @@ Data = dict[str, Any]  # the host's data sets by name
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """A user's error ends the process with its message and no traceback; torchrun then stops the other ranks.
-
-    So does a lack of memory, and the death of a process that reads data.
-    """
+    """A user's error ends the process with its message and no traceback; torchrun then stops the other ranks."""
     from sclip_plugin.errors import SClipError
-    from sclip_plugin.training.failures import explain
 
     try:
         yield
     except SClipError as error:
         raise SystemExit(f"sclip_plugin: {error}") from None
-    except (RuntimeError, MemoryError, OSError) as error:
-        known = explain(error)
-        if known is None:
-            raise
-        raise SystemExit(f"sclip_plugin: {known}") from None
 
 
 class _OwnSets:
@@ -83,7 +74,10 @@ class TrainPlugin:
         try:
             self.run, self.namespace = None, args
             if options.check(args):
+                from sclip_plugin.training.failures import tell_in_one_line
+
                 self.run, self.resumed = _prepare(args)
+                tell_in_one_line(lambda: self.run is not None)
         except SClipError as error:
             parser.exit(2, f"{parser.prog}: error: {error}\n")
 
