@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parse(sys.argv[1:] if argv is None else list(argv))
         return _run(args)
+    except KeyboardInterrupt:  # while the command's module was imported
+        print("sclip: interrupted", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader of our output (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -86,6 +89,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _run(args: argparse.Namespace) -> int:
+    """The command's exit status; errors that the user or the machine caused are printed in one line."""
     try:
         return args.run(args) or 0
     except UsageError as error:
@@ -95,6 +99,14 @@ def _run(args: argparse.Namespace) -> int:
         raise
     except (SClipError, OSError) as error:
         print(f"sclip {args.command}: {_one_line(error)}", file=sys.stderr)
+        return 1
+    except (RuntimeError, MemoryError) as error:
+        from sclip_plugin.training.failures import explain
+
+        known = explain(error)
+        if known is None:
+            raise
+        print(f"sclip {args.command}: {known}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"sclip {args.command}: interrupted; run the same command again to continue", file=sys.stderr)

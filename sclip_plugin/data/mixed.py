@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate, get_w
 from sclip_plugin.data.batch import MixedBatch, MixedImages, MixedTexts
 from sclip_plugin.data.config import MixedConfig
 from sclip_plugin.data.slot import Slot, Transform
+from sclip_plugin.data.workers import leave_interrupts_to_the_main_process
 from sclip_plugin.errors import DataError
 from sclip_plugin.keywords import Vocabulary
 
@@ -134,6 +135,7 @@ class MixedLoader:
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=pin_memory,
+            worker_init_fn=leave_interrupts_to_the_main_process,
         )
 
     def __len__(self) -> int:

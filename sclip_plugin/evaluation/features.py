@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from sclip_plugin.data.workers import leave_interrupts_to_the_main_process, watched_workers
+from sclip_plugin.data.workers import leave_interrupts_to_the_main_process
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.models import Tokenizer
 from sclip_plugin.evaluation.names import PRECISIONS
@@ -114,7 +114,7 @@ def image_batches(
         counts: `images` is raised by the number of images used, `skipped: REASON` by the number skipped.
 
     Raises:
-        DataError: no sample of the set can be used, the set itself is at fault, or a worker was killed.
+        DataError: no sample of the set can be used, or the set itself is at fault.
     """
     folder = samples.set.folder
     loader = DataLoader(
@@ -125,16 +125,15 @@ def image_batches(
         worker_init_fn=leave_interrupts_to_the_main_process,
     )
     skipped: Counter[str] = Counter()
-    with watched_workers():
-        for items in tqdm(loader, desc=folder.name, unit="batch", disable=None, leave=False):
-            for item in items:
-                if isinstance(item, DataError):
-                    raise item
-            good = [item for item in items if isinstance(item, tuple)]
-            skipped.update(item for item in items if isinstance(item, str))
-            if good:
-                counts["images"] += len(good)
-                yield encoder.images(torch.stack([pixels for pixels, _ in good])), [answer for _, answer in good]
+    for items in tqdm(loader, desc=folder.name, unit="batch", disable=None, leave=False):
+        for item in items:
+            if isinstance(item, DataError):
+                raise item
+        good = [item for item in items if isinstance(item, tuple)]
+        skipped.update(item for item in items if isinstance(item, str))
+        if good:
+            counts["images"] += len(good)
+            yield encoder.images(torch.stack([pixels for pixels, _ in good])), [answer for _, answer in good]
     listed = ", ".join(f"{reason} × {number}" for reason, number in sorted(skipped.items()))
     if not counts["images"]:
         raise DataError(f"evaluation set {folder}: no usable sample ({listed or 'the shards are empty'})")
