@@ -73,7 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--check", action="store_true", help="decode every image, and do not only read its header")
     add("--dry-run", action="store_true", help="write no shards, but counts, and OUT-preview.png with a few samples")
     add("--as", dest="kind", nargs=2, metavar=(CLASSIFICATION, "NAME"), help="write OUT/NAME from labels instead")
-    add("--subset", choices=("all", *layout.TRAINING), help="which images --as classification takes (default: all)")
+    add(
+        "--subset",
+        choices=("all", *layout.TRAINING),
+        help="which images --as classification takes (default: all); a part is that of the training set in --out, "
+        "whose split flags need not be given again",
+    )
     add(
         "--templates",
         action="append",
