@@ -54,10 +54,18 @@ def call(
         folder: the current folder meanwhile; temporary files go to its `tmp`.
         ascii_only: whether standard output takes only ASCII, as with LC_ALL=C.
     """
+    _forget_open_files()
     start = time.monotonic()
     with _inside(folder), _captured(ascii_only) as (out, err), _fresh_warnings():
         status, crash = _guarded(function, argv)
     return Reply(status, out[0], err[0], crash, time.monotonic() - start)
+
+
+def _forget_open_files() -> None:
+    """A process of its own has no HDF5 file open; another one may stand under the same path."""
+    from sclip_plugin.shards import locator
+
+    locator.open_hdf5.cache_clear()
 
 
 def _guarded(function: Callable[[list[str]], int | None], argv: list[str]) -> tuple[int | None, str]:
