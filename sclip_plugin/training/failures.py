@@ -1,4 +1,4 @@
-"""What ends a run although no program is at fault: a reader that died, no memory, a checkpoint that cannot be written.
+"""What ends a run although no program is at fault: a dead reader, no memory, a full disk at a checkpoint, Ctrl-C.
 
 The host lets such errors end its process with a traceback. In a run of the plugin they are told in one line.
 """
@@ -27,7 +27,7 @@ def tell_in_one_line(wanted: Callable[[], bool]) -> None:
     show = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        known = explain(error) if wanted() else None
+        known = _interrupted(error) or explain(error) if wanted() else None
         if known is None:
             show(kind, error, trace)
         else:
@@ -35,6 +35,11 @@ def tell_in_one_line(wanted: Callable[[], bool]) -> None:
 
     hook.of_sclip_plugin = True  # type: ignore[attr-defined]
     sys.excepthook = hook
+
+
+def _interrupted(error: BaseException) -> str | None:
+    going_on = "interrupted; --resume goes on from the last checkpoint"
+    return going_on if isinstance(error, KeyboardInterrupt) else None
 
 
 def explain(error: BaseException) -> str | None:

@@ -117,18 +117,21 @@ def moments(rng: random.Random, seconds: float, files: list[Path]) -> Iterator[M
         yield Moment()
 
 
-def unbroken(command: Command, log: Path) -> tuple[float, str]:
-    """(seconds, output) of a run that is not killed."""
-    start = time.monotonic()
-    status, output = run(command, log)
-    if status != 0:
-        sys.exit(f"the unbroken run failed: {output[-2000:]}")
-    return time.monotonic() - start, output
+def unbroken(command: Callable[[Path], Command], root: Path) -> tuple[float, str]:
+    """(seconds, output) of a run into `root/whole` that is not killed; the time is the shorter one of two runs."""
+    times = []
+    for name in ("again", "whole"):
+        start = time.monotonic()
+        status, output = run(command(root / name), root / "log")
+        if status != 0:
+            sys.exit(f"the unbroken run failed: {output[-2000:]}")
+        times.append(time.monotonic() - start)
+    return min(times), output
 
 
 def kill_conversions(root: Path, kills: int, rng: random.Random) -> Summary:
     """Kill conversions of one source until `kills` kills have hit."""
-    rows = [(f"{n:04d}.jpg", f"a photo of tree {n}") for n in range(1000)]
+    rows = [(f"{n:04d}.jpg", f"a photo of tree {n}") for n in range(600)]
     (root / "photos").mkdir()
     for number, (name, _) in enumerate(rows):
         (root / "photos" / name).write_bytes(image(number, size=(160, 120)))
@@ -138,7 +141,7 @@ def kill_conversions(root: Path, kills: int, rng: random.Random) -> Summary:
         words = ["convert", table, "--images", root / "photos", "--out", out, "--paired-ratio", 0.5, "--shard-size", 20]
         return lambda: cli.main([*map(str, words), "--quality", "80", "--workers", "2"])
 
-    seconds, _ = unbroken(conversion(root / "whole"), root / "log")
+    seconds, _ = unbroken(conversion, root)
     expected, summary = tree(root / "whole"), Summary()
     print(f"convert: {len(expected)} files in {seconds:.1f} s unbroken")
     for number in range(10 * kills):
@@ -176,7 +179,7 @@ def kill_trainings(root: Path, kills: int, rng: random.Random) -> Summary:
         words = train_arguments(root, model, logs, epochs=3, resume="latest")
         return lambda: main(words)
 
-    seconds, output = unbroken(training(root / "whole"), root / "log")
+    seconds, output = unbroken(training, root)
     expected, summary = losses(output), Summary()
     print(f"train: {len(expected)} steps in {seconds:.1f} s unbroken")
     for number in range(10 * kills):

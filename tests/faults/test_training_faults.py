@@ -138,6 +138,15 @@ def test_a_killed_worker_ends_the_run_with_one_line(tiny_model, tmp_path):
 
 
 @pytest.mark.slow
+def test_ctrl_c_ends_the_run_with_one_line(tiny_model, tmp_path):
+    root = own_shards(tmp_path, 40, 4)
+    arguments = train_arguments(root, tiny_model, tmp_path / "logs", epochs=2)
+    run = run_training(arguments, module="struck", env=struck(tmp_path / "spy", "step 2", "signal.raise_signal(2)"))
+    assert run.returncode != 0
+    assert one_line(run) == "sclip_plugin: interrupted; --resume goes on from the last checkpoint"
+
+
+@pytest.mark.slow
 def test_too_little_memory_for_a_step_ends_the_run_with_one_line(tiny_model, tmp_path):
     """After the first forward pass the process may have a megabyte more; the gradients alone need six."""
     root = own_shards(tmp_path, 40, 4)
