@@ -3,6 +3,7 @@
 import glob
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from sclip_plugin.errors import DataError
@@ -11,6 +12,7 @@ from sclip_plugin.shards.readers.base import Description
 from sclip_plugin.shards.readers.jsonfile import read_object
 from sclip_plugin.shards.readers.webdataset import TarSample, tar_samples
 from sclip_plugin.shards.sample import Sample, Tally
+from sclip_plugin.shards.seen_keys import SeenKeys
 
 
 class ShardsReader:
@@ -34,12 +36,21 @@ class ShardsReader:
         self.tally = Tally()
 
     def samples(self) -> Iterator[Sample]:
-        """The samples of paired/, then of unpaired/, then of val/. Damaged ones are counted."""
-        for kind, files in self.files.items():
-            split = "val" if kind == layout.VAL else "train"
-            for path in files:
-                for found in tar_samples(path, self.tally):
-                    yield from self._sample(path, found, split)
+        """The samples of paired/, then of unpaired/, then of val/. Damaged ones are counted.
+
+        Raises:
+            DataError: two samples have the same key; the message names both places.
+        """
+        with SeenKeys() as seen:
+            for kind, files in self.files.items():
+                split = "val" if kind == layout.VAL else "train"
+                for path in files:
+                    for found in tar_samples(path, self.tally):
+                        before = seen.add(found.key, Path(path))
+                        if before is not None:
+                            where = f"{path}: {found.key}, before in {before}"
+                            raise DataError(f"two samples of the same key: {where}; see `sclip verify`")
+                        yield from self._sample(path, found, split)
 
     def _sample(self, path: str, found: TarSample, split: str) -> Iterator[Sample]:
         fields, image, source = found.fields(), found.image(self.tally), found.about.get("source")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sclip_plugin.shards.seen_keys import SeenKeys
 from sclip_plugin.shards.threads import in_threads
-from sclip_plugin.shards.verification.faults import Faults
+from sclip_plugin.shards.verification.faults import Fault, Faults
 from sclip_plugin.shards.verification.findings import Findings
 from sclip_plugin.shards.verification.folder_checks import folder_faults, manifest_faults
 from sclip_plugin.shards.verification.parts import Part, find_parts
-from sclip_plugin.shards.verification.seen_keys import SeenKeys
 from sclip_plugin.shards.verification.shard_checks import ShardFindings, check_shard
 
 
@@ -57,7 +57,9 @@ def _check_shards(root: Path, findings: dict[Part, Findings], faults: Faults, wo
             bar.update(found.bytes)
             findings[part].add(str(shard.relative_to(root)), found)
             faults.add(found.faults)
-            faults.add(seen.add(found.keys, shard))
+            for key in found.keys:
+                if (before := seen.add(key, shard)) is not None:
+                    faults.add([Fault("key occurs twice", f"{shard}: {key}, before in {before}")])
 
 
 def _check(job: tuple[Part, Path], thumbnails: int) -> ShardFindings:

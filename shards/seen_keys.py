@@ -2,11 +2,8 @@
 
 import os
 import sqlite3
-from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-
-from sclip_plugin.shards.verification.faults import Fault
 
 
 class SeenKeys:
@@ -28,15 +25,13 @@ class SeenKeys:
     ) -> None:
         self._db.close()
 
-    def add(self, keys: Iterable[str], shard: Path) -> list[Fault]:
-        """Remember the keys of a shard; returns a fault for each that has come before."""
-        faults = []
-        for key in keys:
-            row = (_packed(key.casefold()), _packed(f"{shard.parent.name}/{shard.name}"))
-            if not self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", row).rowcount:
-                (before,) = self._db.execute("SELECT place FROM keys WHERE key = ?", row[:1]).fetchone()
-                faults.append(Fault("key occurs twice", f"{shard}: {key}, before in {os.fsdecode(before)}"))
-        return faults
+    def add(self, key: str, shard: Path) -> str | None:
+        """Remember a key of a shard; returns the shard in which it came before, as `paired/000000.tar`, or None."""
+        row = (_packed(key.casefold()), _packed(f"{shard.parent.name}/{shard.name}"))
+        if self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", row).rowcount:
+            return None
+        (before,) = self._db.execute("SELECT place FROM keys WHERE key = ?", row[:1]).fetchone()
+        return os.fsdecode(before)
 
 
 def _packed(name: str) -> bytes:
