@@ -27,3 +27,20 @@ def test_bad_files_are_named(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(DataError, match=message):
         load_toml(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f"x = {'[' * 100_000}", "nested too deeply"),
+        (f"x{'.a' * 3000} = 1", "nested too deeply"),
+        (f"x = {'{a=' * 60}1{'}' * 60}", "nested too deeply"),
+        (f"x = {'1' * 5000}", "Exceeds the limit"),
+        ("x = 1979-99-99", "line 1"),
+        ("x = 'a\x00b'", "line 1"),
+    ],
+)
+def test_what_python_cannot_hold_is_refused(tmp_path, content, message):
+    (tmp_path / "a.toml").write_text(content)
+    with pytest.raises(DataError, match=rf"a\.toml: not valid TOML: .*{message}"):
+        load_toml(tmp_path / "a.toml")

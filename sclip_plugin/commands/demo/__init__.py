@@ -16,6 +16,7 @@ from pathlib import Path
 from sclip_plugin.errors import UsageError
 
 STUDY = "demo"
+MOST = {"steps": 1_000_000, "seeds": 1000, "jobs": 1000}  # ours
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     for flag in ("steps", "seeds", "jobs"):
         if getattr(args, flag) is not None and getattr(args, flag) < 1:
             raise UsageError(f"--{flag} must be at least 1, got {getattr(args, flag)}")
+        if getattr(args, flag) is not None and getattr(args, flag) > MOST[flag]:
+            raise UsageError(f"--{flag} must be at most {MOST[flag]}, got {getattr(args, flag)}")
     from sclip_plugin.commands.study import run_study, spec
 
     seeds = list(range(args.seeds)) if args.seeds else None

@@ -38,6 +38,8 @@ def unpack(name: str, target: Path) -> Path:
             archive.extractall(target)
     except (FileNotFoundError, zipfile.BadZipFile) as error:
         raise DataError(f"embedded {name}: {error}; reinstall sclip-plugin") from None
+    except OSError as error:  # a full disk, say
+        raise DataError(f"{target}: {error.strerror or error}") from None
     with open(target / MARKER, "w") as file:
         file.flush()
         os.fsync(file.fileno())

@@ -20,6 +20,7 @@ from sclip_plugin.errors import DataError, UsageError
 if TYPE_CHECKING:
     from sclip_plugin.commands.study.spec import Study
 
+MOST_JOBS: Final = 1000  # ours; a run takes gigabytes
 KEEP: Final = ("last", "all", "none")  # which checkpoints of a run stay once they are evaluated
 
 
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("a study is missing: a .toml file, or a name from `sclip study --list`")
     if args.jobs < 1:
         raise UsageError(f"--jobs must be at least 1, got {args.jobs}")
+    if args.jobs > MOST_JOBS:
+        raise UsageError(f"--jobs must be at most {MOST_JOBS}, got {args.jobs}")
     path = spec.locate(args.study)
     out = args.out or Path(f"study-{path.stem}")
     base = str(spec.locate(args.base).resolve()) if args.base else None
@@ -127,7 +130,12 @@ def _variable(text: str) -> tuple[str, str]:
 def _seeds(text: str | None) -> list[int] | None:
     if text is None:
         return None
+    from sclip_plugin.commands.study.spec import LARGEST
+
     try:
-        return [int(part) for part in text.split(",")]
+        seeds = [int(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"--seeds must be whole numbers separated by commas, got {text!r}") from None
+        raise UsageError(f"--seeds must be whole numbers separated by commas, got {text!r:.100}") from None
+    if len(set(seeds)) < len(seeds) or not all(0 <= seed <= LARGEST for seed in seeds):
+        raise UsageError(f"--seeds must be different whole numbers from 0 to {LARGEST}, got {text!r:.100}")
+    return seeds

@@ -3,14 +3,18 @@
 import json
 import re
 import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from sclip_plugin.commands.study import steps
 from sclip_plugin.commands.study.folder import Folder
 from sclip_plugin.commands.study.spec import Study
+from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation import names
 from sclip_plugin.evaluation.bootstrap import replicates
 
@@ -56,6 +60,7 @@ class RunResult:
         images: how many images of each set were used.
         ranks_file: the archive with the ranks behind the metrics.
         ranks_prefix: what the last checkpoint's names in that archive begin with.
+        by_checkpoint: what each evaluated checkpoint measures.
         history: what each evaluated checkpoint measures, with its epoch; empty for the start model.
         losses: training's contrastive loss at each logged step.
         warnings: what the plugin warned of.
@@ -69,6 +74,7 @@ class RunResult:
     images: dict[str, int]
     ranks_file: Path
     ranks_prefix: str
+    by_checkpoint: dict[str, Metrics] = field(default_factory=dict)
     history: list[tuple[int, Metrics]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -83,9 +89,9 @@ class RunResult:
     def replicates(self, measure: Measure, samples: int) -> np.ndarray:
         """The measure in percent with other draws of the set's images, (samples,); every run gets the same draws."""
         start = f"{self.ranks_prefix}{measure.dataset}/"
-        with np.load(self.ranks_file) as archive:
+        with _readable(self.ranks_file), np.load(self.ranks_file) as archive:
             ranks = {name: archive[f"{start}{name}"] for name in RANKS[measure.kind]}
-        found = replicates(ranks, samples)
+            found = replicates(ranks, samples)
         if measure.metric == names.MEAN_RECALL:
             return 100 * np.mean([found[name] for name in names.RECALLS], axis=0)
         return 100 * found[measure.metric]
@@ -98,11 +104,43 @@ def measures(study: Study) -> list[Measure]:
 
 
 def read(study: Study, out: Path, name: str) -> RunResult | None:
-    """A run by its name, or None where it is not finished."""
+    """A run by its name, or None where it is not finished.
+
+    Raises:
+        DataError: its results are damaged, or lack one of the study's figures.
+    """
     file, ranks = steps.result_files(out, name)
     if not file.exists():
         return None
-    report = json.loads(file.read_text())
+    with _readable(file):
+        result = _results(name, file, ranks)
+    for measure in measures(study):
+        if not isinstance(result.metrics.get(measure.dataset, {}).get(measure.metric), float):
+            raise DataError(f"{file}: holds no {measure.metric} of {measure.dataset}; run the study again")
+    folder = out / "runs" / name
+    if folder.is_dir():
+        result.history = [(_epoch(checkpoint), table) for checkpoint, table in result.by_checkpoint.items()]
+        result.losses, result.warnings = read_log(folder / "out.log")
+        result.seconds = Folder(out).seconds(f"train-{name}")
+        result.inside, result.panel = read_diagnostics(folder / "tensorboard")
+    return result
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """While a file is read that evaluation wrote.
+
+    Raises:
+        DataError: it is damaged, or not what evaluation writes.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, EOFError, OSError, BadZipFile):
+        raise DataError(f"{file}: damaged; remove it, and run the study again, which writes it anew") from None
+
+
+def _results(name: str, file: Path, ranks: Path) -> RunResult:
+    report = json.loads(file.read_text(encoding="utf-8"))
     several = isinstance(report["pretrained"], list)
     last = report["pretrained"][-1] if several else report["pretrained"]
     history: dict[str, Metrics] = {}
@@ -111,14 +149,7 @@ def read(study: Study, out: Path, name: str) -> RunResult | None:
         table = history.setdefault(record.get("pretrained", last), {})
         table.setdefault(record["dataset"], {}).update(_percent(record["metrics"]))
         images[record["dataset"]] = record["counts"]["images"]
-    result = RunResult(name, history[last], images, ranks, f"{last}/" if several else "")
-    folder = out / "runs" / name
-    if folder.is_dir():
-        result.history = [(_epoch(checkpoint), table) for checkpoint, table in history.items()]
-        result.losses, result.warnings = read_log(folder / "out.log")
-        result.seconds = Folder(out).seconds(f"train-{name}")
-        result.inside, result.panel = read_diagnostics(folder / "tensorboard")
-    return result
+    return RunResult(name, history[last], images, ranks, f"{last}/" if several else "", history)
 
 
 def _percent(metrics: dict[str, float]) -> dict[str, float]:

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sclip_plugin.atomic import write_atomic
 from sclip_plugin.commands.study.fingerprint import fingerprint
@@ -68,11 +68,18 @@ class Folder:
 
     def finished(self, step: Step) -> bool:
         """True where the step has been run to its end, with the same words on the same inputs."""
-        marker = self.marker(step)
-        if not marker.exists() or not all(product.exists() for product in step.products):
+        found = self._read(step.name)
+        if not all(product.exists() for product in step.products):
             return False
-        found = json.loads(marker.read_text())
         return {key: found.get(key) for key in ("command", "inputs")} == description(step)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """A marker; {} where there is none, and of a damaged one, which is as good as none."""
+        try:
+            found = json.loads(self._marker(name).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def forget(self, step: Step) -> None:
         """Remove a step's marker and what it wrote.
@@ -86,8 +93,8 @@ class Folder:
 
     def seconds(self, name: str) -> float | None:
         """How long the step of that name ran; None where it is not finished."""
-        marker = self._marker(name)
-        return json.loads(marker.read_text()).get("seconds") if marker.exists() else None
+        found = self._read(name).get("seconds")
+        return found if isinstance(found, int | float) else None
 
     def run(
         self,

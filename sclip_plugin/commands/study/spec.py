@@ -45,6 +45,7 @@ LISTS: Final = ("seeds", "compare", "prepare")
 OF_AN_ARM: Final = ("title", "steps", "paired-share", "unpaired-share")  # what an arm's table holds beside flags
 SET_BY_STUDY: Final = ("seed", "name", "logs", "resume", "save-frequency")  # training flags
 EVAL_SET_BY_STUDY: Final = ("json", "ranks", "model", "pretrained")  # flags of `sclip eval`
+LARGEST: Final = 2**31 - 1  # of any whole number; NumPy's seeds end at twice this, and a rank's number is added to one
 START: Final = "start"  # the name of the start model's results, which therefore no arm may have
 
 Value: TypeAlias = str | int | float | bool
@@ -78,16 +79,21 @@ class Arm:
         return "loss" not in self.flags
 
     def whole_number(self, flag: str, default: int) -> int:
-        """The flag's value.
+        """The flag's value, or `default` where the arm has no such flag.
 
         Raises:
-            DataError: it is no whole number; names the arm and the flag.
+            DataError: it is no whole number of at least 1; names the arm and the flag.
         """
-        value = self.flags.get(flag, default)
+        value = self.flags.get(flag)
+        if value is None:
+            return default
         try:
-            return int(value) if not isinstance(value, list) else int("")
-        except ValueError:
-            raise DataError(f"arms.{self.name}: {flag} must be a whole number, got {value!r}") from None
+            found = int(value) if not isinstance(value, list) else 0
+        except (ValueError, OverflowError):
+            found = 0
+        if not 1 <= found <= LARGEST:
+            raise DataError(f"arms.{self.name}: {flag} must be a whole number from 1 to {LARGEST}, got {value!r:.60}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -249,7 +255,7 @@ def _build(path: Path, raw: Raw, out: Path, variables: dict[str, str]) -> Study:
     if not arms:
         raise _Bad("arms: there are none")
     baseline, compare = raw.get("baseline"), raw.get("compare", [])
-    if not all(isinstance(pair, list) and len(pair) == 2 for pair in compare):
+    if not all(isinstance(pair, list) and [type(name) for name in pair] == [str, str] for pair in compare):
         raise _Bad(f"compare: must be pairs of arms, got {compare!r}")
     for name in [baseline] * (baseline is not None) + [name for pair in compare for name in pair]:
         if name not in arms:
@@ -372,6 +378,8 @@ def _optional(key: str, table: Raw, where: str = "") -> int | None:
     value = table.get(key)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise _Bad(f"{where}{key}: must be a whole number of at least 1, got {value!r}")
+    if value is not None and value > LARGEST:
+        raise _Bad(f"{where}{key}: must be at most {LARGEST}, got {value}")
     return value
 
 
@@ -379,6 +387,8 @@ def _seeds(values: list[object]) -> tuple[int, ...]:
     whole = [value for value in values if isinstance(value, int) and not isinstance(value, bool) and value >= 0]
     if not values or len(set(whole)) < len(values):
         raise _Bad(f"seeds: must be different whole numbers of at least 0, got {values!r}")
+    if max(whole) > LARGEST:
+        raise _Bad(f"seeds: must be at most {LARGEST}, got {max(whole)}")
     return tuple(whole)
 
 

@@ -107,7 +107,8 @@ def checkpoints(study: Study, run: StudyRun, out: Path) -> list[tuple[int, Path]
     last = epochs(run.arm, study.processes)
     every = math.ceil(last / study.evaluation.points)
     folder = out / "runs" / run.name / "checkpoints"
-    return [(n, folder / f"epoch_{n}.pt") for n in range(1, last + 1) if n % every == 0 or n == last]
+    numbers = dict.fromkeys([*range(every, last + 1, every), last])
+    return [(n, folder / f"epoch_{n}.pt") for n in numbers]
 
 
 def train_step(study: Study, run: StudyRun, out: Path) -> Step:

@@ -134,7 +134,7 @@ def test_shards_of_several_folders_and_odd_names():
 @pytest.mark.parametrize("value", ["many", [1, 2]])
 def test_a_flag_that_is_no_number_is_refused_by_name(study, tmp_path, flag, value):
     arm = dataclasses.replace(study.arms["plain"], flags=study.arms["plain"].flags | {flag: value})
-    with pytest.raises(DataError, match=rf"arms\.plain: {flag} must be a whole number, got "):
+    with pytest.raises(DataError, match=rf"arms\.plain: {flag} must be a whole number from 1 to 2147483647, got "):
         steps.train_step(study, steps.StudyRun(arm, 0), tmp_path / "o")
 
 
