@@ -2,8 +2,11 @@
 
 import os
 import sqlite3
+import tempfile
 from pathlib import Path
 from types import TracebackType
+
+from sclip_plugin.errors import DataError
 
 
 class SeenKeys:
@@ -26,10 +29,17 @@ class SeenKeys:
         self._db.close()
 
     def add(self, key: str, shard: Path) -> str | None:
-        """Remember a key of a shard; returns the shard in which it came before, as `paired/000000.tar`, or None."""
+        """Remember a key of a shard; returns the shard in which it came before, as `paired/000000.tar`, or None.
+
+        Raises:
+            DataError: the temporary database cannot be written: a full disk, say.
+        """
         row = (_packed(key.casefold()), _packed(f"{shard.parent.name}/{shard.name}"))
-        if self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", row).rowcount:
-            return None
+        try:
+            if self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", row).rowcount:
+                return None
+        except sqlite3.OperationalError as error:
+            raise DataError(f"{tempfile.gettempdir()}: temporary file: {error}") from None
         (before,) = self._db.execute("SELECT place FROM keys WHERE key = ?", row[:1]).fetchone()
         return os.fsdecode(before)
 

@@ -4,7 +4,7 @@ import tarfile
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol, TextIO
 
 from tqdm import tqdm
@@ -58,18 +58,33 @@ def spooled(urls: Sequence[str], source: str = "shards") -> Iterator[CaptionSpoo
         source: what error messages call the shards.
 
     Raises:
-        DataError: a shard cannot be read to its end, or none of them holds a caption.
+        DataError: a shard cannot be read to its end, none of them holds a caption, or the temporary file cannot be
+            written.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as file:
-        count, skipped = 0, Counter[str]()
-        for url in tqdm(urls, desc="reading captions", unit="shard", disable=None):
-            for caption in read_captions(url, skipped):
-                file.write(caption + "\n")
-                count += 1
+    file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closing may fail too)
+    try:
+        count, skipped = _fill(file, urls)
         if not count:
             why = "; ".join(f"{number} samples: {reason}" for reason, number in sorted(skipped.items())) or "no sample"
             raise DataError(f"{source}: no captions in {len(urls)} shards (neither KEY.json nor KEY.txt; {why})")
         yield CaptionSpool(file, count, skipped)
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
+def _fill(file: TextIO, urls: Sequence[str]) -> tuple[int, Counter[str]]:
+    """Write the captions of shards to a file; returns how many, and what was skipped."""
+    count, skipped = 0, Counter[str]()
+    try:
+        for url in tqdm(urls, desc="reading captions", unit="shard", disable=None):
+            for caption in read_captions(url, skipped):
+                file.write(caption + "\n")
+                count += 1
+        file.flush()
+    except OSError as error:  # of this file: those of the shards are `DataError`s
+        raise DataError(f"{tempfile.gettempdir()}: temporary file: {error.strerror or error}") from None
+    return count, skipped
 
 
 def read_captions(url: str, skipped: Counter[str] | None = None) -> Iterator[str]:

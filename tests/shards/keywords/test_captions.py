@@ -96,3 +96,14 @@ def test_a_size_that_no_file_has_is_refused(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "x.tar: " in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("captions", [1, 5000])  # the disk is full when the file is flushed, or before
+def test_a_full_disk_is_one_line(tmp_path, capsys, monkeypatch, captions):
+    write_tar(tmp_path / "x.tar", [(f"{n}.txt", b"a caption of some length") for n in range(captions)])
+    full = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 (the code under test closes it)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda *_, **__: full)
+    assert main(["keywords", str(tmp_path / "x.tar"), "--out", str(tmp_path / "k.txt")]) == 1
+    error = capsys.readouterr().err
+    assert "temporary file: No space left on device" in error
+    assert error.count("\n") == 1
