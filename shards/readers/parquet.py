@@ -28,7 +28,7 @@ class ParquetReader:
     takes: ClassVar[frozenset[str]] = frozenset(ROLES)
 
     def __init__(self, source: str, options: Options) -> None:
-        self.files = _files(source)
+        self.source, self.files = source, _files(source)
         if not self.files:
             raise DataError(f"--from parquet: no .parquet file in {source}")
         pyarrow(source)
@@ -43,6 +43,12 @@ class ParquetReader:
 
     def samples(self) -> Iterator[Sample]:
         """The rows of each file, in order. File names tell splits only where there are several."""
+        if (
+            os.path.isdir(self.source)
+            and (unread := _listed(os.path.join(self.source, "data")))
+            and unread != self.files
+        ):
+            self.tally.notes["not read: data/, since there are .parquet files beside it"] += len(unread)
         several = len({split for split in map(_split, self.files) if split}) > 1
         for path in self.files:
             name = os.path.basename(path).removesuffix(".parquet")

@@ -3,14 +3,16 @@
 import datetime
 import json
 import os
+import random
 import struct
 from pathlib import Path
 
 import pytest
 
 from sclip_plugin.cli import main
+from sclip_plugin.shards.readers.table import csv_records
 from tests.helpers import formats as fixtures
-from tests.helpers.conversion import check_counts, image, members, sources, tree
+from tests.helpers.conversion import check_counts, image, members, sources, tree, write_csv
 
 NOT_TEXT = "caption that is not text"
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -79,6 +81,16 @@ def test_captions_of_several_lines_are_no_fault(tmp_path, run):
     assert run(table(tmp_path / "in", *lines), "--val-ratio", 0)[0] == 0
     expected = {"a tree, red, and see fig1.jpg, left", 'he said "hi"', '5" pipe', "x"}
     assert texts(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_whatever_a_csv_writer_writes_is_read_as_it_was(tmp_path, separator):
+    draw = random.Random(0)
+    texts = ["".join(draw.choices('",;|\t\n\r .ab\u2028"', k=draw.randint(0, 12))) for _ in range(500)]
+    rows = [(f"{number}.jpg", text) for number, text in enumerate(texts)]
+    write_csv(tmp_path / "t.csv", rows, ("filepath", "caption"), separator)
+    found = [dict(record) for _, record in csv_records(str(tmp_path / "t.csv"))]
+    assert found == [{"filepath": name, "caption": text.strip()} for name, text in rows]
 
 
 def test_rows_that_do_not_fit_the_header_are_counted_and_the_first_ones_named(tmp_path, run):
@@ -303,6 +315,12 @@ def test_a_binary_column_of_captions_is_read_as_text(tmp_path, run):
     assert run(source, "--val-ratio", 0)[0] == 0
     assert texts(tmp_path / "out") == {"a tree", "é"}
     assert check_counts(tmp_path / "out")["captions"]["skipped"] == {NOT_TEXT: 1, "empty caption": 1}
+
+
+def test_a_second_folder_of_parquet_files_is_noted(tmp_path, run):
+    rows_of(tmp_path / "in/x.parquet", text=["a", "b"])
+    rows_of(tmp_path / "in/data/y.parquet", text=["c"])
+    assert "note: 1 (not read: data/, since there are .parquet files beside it)" in run(tmp_path / "in")[1]
 
 
 def exotic() -> dict[str, object]:
