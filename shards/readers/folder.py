@@ -38,7 +38,7 @@ class FolderReader:
         unread = Unread()
         for relative in self.folder.walk(skipped, unread):
             top, slash, _ = relative.partition("/")
-            label = top.replace("_", " ") if self.classes and slash else None
+            label = _label(top) if self.classes and slash else None
             yield Sample(relative, FileImage(self.folder.path(relative)), label=label)
         self.tally.images += skipped.total()
         self.tally.skipped_images += skipped
@@ -47,3 +47,8 @@ class FolderReader:
     def describe(self) -> Description:
         """The folder's name."""
         return {"format": "folder", "name": os.path.basename(self.folder.root)}
+
+
+def _label(folder: str) -> str:
+    """The class that a folder's name says; bytes that are no UTF-8 become escapes, so that names stay different."""
+    return os.fsencode(folder).decode("utf-8", "backslashreplace").replace("_", " ")
