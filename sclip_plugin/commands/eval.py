@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from sclip_plugin.atomic import write_atomic
 from sclip_plugin.commands.flags.evaluation import add_set_arguments, evaluation_options, requested_sets
+from sclip_plugin.commands.flags.paths import named_path
 from sclip_plugin.errors import UsageError
 from sclip_plugin.evaluation.evaluate import EvaluationOptions, NamedSet, SetResult, check_sets, evaluate_model
 from sclip_plugin.evaluation.models import check_model, load_model
@@ -62,9 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pretrained", action="append", help="checkpoint file or pretrained tag; repeatable")
     add_set_arguments(parser)
     parser.add_argument("--bootstrap", type=int, metavar="N", help="95%% intervals from N resamplings of the images")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the measures to this file")
+    parser.add_argument("--json", type=named_path, metavar="OUT", help="write the measures to this file")
     parser.add_argument(
-        "--ranks", type=Path, metavar="OUT.npz", help="write the rank of the first right answer to each query"
+        "--ranks", type=named_path, metavar="OUT.npz", help="write the rank of the first right answer to each query"
     )
 
 

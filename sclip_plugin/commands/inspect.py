@@ -13,7 +13,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sclip_plugin.commands.flags.evaluation import device_of
+from sclip_plugin.commands.flags.evaluation import MOST_IMAGES, device_of
+from sclip_plugin.commands.flags.paths import named_path
 from sclip_plugin.errors import UsageError
 from sclip_plugin.loss.settings import KEYWORD_TARGETS, PSEUDO_LABELS, LossSettings
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sclip_plugin.inspection.labels import LabelledImage
 
 DEFAULTS = LossSettings()
+MOST_ITERATIONS = 1_000_000  # ours; it has converged long before
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-data", required=True, metavar="SHARDS", help="paired shards, as in training")
     parser.add_argument("--unpaired-data", required=True, metavar="SHARDS", help="unpaired shards, as in training")
     parser.add_argument("--keywords", metavar="FILE", help="keyword file, as in training")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="panel.png or panel.html")
+    parser.add_argument("--out", type=named_path, required=True, metavar="FILE", help="panel.png or panel.html")
     parser.add_argument("--images", type=int, default=8, metavar="N", help="images to show (default 8)")
     parser.add_argument("--pairs", type=int, default=64, metavar="B", help="pairs, as a batch has (default 64)")
     parser.add_argument("--unpaired", type=int, metavar="U", help="unpaired images in the plan (default: --pairs)")
@@ -104,8 +106,14 @@ def _check(args: argparse.Namespace) -> None:
     for flag in ("images", "pairs", "unpaired"):
         if getattr(args, flag) is not None and getattr(args, flag) < 1:
             raise UsageError(f"--{flag} must be at least 1, got {getattr(args, flag)}")
+        if getattr(args, flag) is not None and getattr(args, flag) > MOST_IMAGES:
+            raise UsageError(f"--{flag} must be at most {MOST_IMAGES}, got {getattr(args, flag)}")
     if args.sclip_sinkhorn_iterations < 0:
         raise UsageError(f"--sclip-sinkhorn-iterations must be at least 0, got {args.sclip_sinkhorn_iterations}")
+    if args.sclip_sinkhorn_iterations > MOST_ITERATIONS:
+        raise UsageError(
+            f"--sclip-sinkhorn-iterations must be at most {MOST_ITERATIONS}, got {args.sclip_sinkhorn_iterations}"
+        )
     if args.sclip_epsilon is not None and not 0 < args.sclip_epsilon < math.inf:
         raise UsageError(f"--sclip-epsilon must be above 0 and finite, got {args.sclip_epsilon}")
     rule = args.sclip_pseudo_label

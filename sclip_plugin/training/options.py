@@ -7,10 +7,13 @@ import argparse
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.evaluation.models import check_pretrained
 from sclip_plugin.evaluation.names import named_folder
+from sclip_plugin.evaluation.weights import check_model_folder
 from sclip_plugin.loss.settings import KEYWORD_TARGETS, PSEUDO_LABELS, LossSettings
 
 # Defaults stand here and not in the parser: a flag that was not given is None, so that it can be refused without
@@ -39,6 +42,7 @@ FLAGS = (
     "--sclip-draft-jpeg",
     "--zeroshot-data",
 )
+LARGEST_SEED = 2**31 - 1  # NumPy's seeds end at twice this, and open_clip adds a rank's number to one
 BOTH = ("--zeroshot-data",)  # of these, what the supervised baseline takes too
 
 
@@ -163,6 +167,7 @@ def check(args: argparse.Namespace) -> bool:
     if wanted not in ("sclip", "clip"):
         return False
     _refuse_host_flags(args)
+    _refuse_start_model(args)
     if wanted == "sclip":
         _refuse_useless(args)
         if args.keyword_template is not None and args.keyword_template.count("{}") != 1:
@@ -211,6 +216,17 @@ def _refuse_host_flags(args: argparse.Namespace) -> None:
             raise UsageError(f"{flag} {value}: csv data does not work with {loss}; `sclip convert` makes shards")
     if given(args, "--train-data-upsampling-factors") and not args.dataset_resampled:
         raise UsageError("--train-data-upsampling-factors needs --dataset-resampled")
+
+
+def _refuse_start_model(args: argparse.Namespace) -> None:
+    """Look at the files of the start model, and at the seed: open_clip checks neither."""
+    if not 0 <= args.seed <= LARGEST_SEED:
+        raise UsageError(f"--seed must be from 0 to {LARGEST_SEED}, got {args.seed}")
+    if args.model.startswith("local-dir:"):
+        check_model_folder(Path(args.model.removeprefix("local-dir:")), "--model")
+        check_pretrained(args.model, None, "--model")  # with a folder, open_clip ignores --pretrained
+    elif args.pretrained and ":" not in args.model:
+        check_pretrained(args.model, args.pretrained, "--pretrained")
 
 
 def _on_cpu(args: argparse.Namespace) -> bool:

@@ -91,3 +91,35 @@ def test_icons_are_redrawn_the_same_way_twice(tmp_path, monkeypatch):
     first, second = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("a", "b"))
     assert len(first) == 5
     assert first == second
+
+
+def test_redrawing_leaves_out_what_cannot_be_used_and_leaves_nothing_half_done(tmp_path, capsys, monkeypatch):
+    from sclip_plugin.commands.demo import shifted
+    from tests.helpers.shards import picture, write_tar
+
+    members = [("a.png", picture(1)), ("b.png", b"junk"), ("c.txt", b"x"), ("d.png", picture(2))]
+    write_tar(tmp_path / "shards" / "0.tar", members)
+    assert shifted.main([str(tmp_path / "shards"), str(tmp_path / "out")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0-00000.png", "0-00003.png"]
+    assert capsys.readouterr().out == "left out: undecodable image x 1, no image x 1\n"
+    assert shifted.main([str(tmp_path / "nowhere"), str(tmp_path / "more")]) == 1
+    assert "SHARDS: no such shard" in capsys.readouterr().err
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("PIL.Image.Image.save", full)
+    assert shifted.main([str(tmp_path / "shards"), str(tmp_path / "more")]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"shifted: {tmp_path / 'more'}: No space left on device"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "shards"]
+
+
+def test_a_full_disk_while_unpacking_is_named(tmp_path, capsys, monkeypatch):
+    import zipfile
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
+    assert cli.main(["demo", "--unpack", str(tmp_path / "d")]) == 1
+    assert capsys.readouterr().err == f"sclip demo: {tmp_path / 'd' / 'icons'}: No space left on device\n"

@@ -96,3 +96,19 @@ def test_command_refuses(models, tmp_path, capsys, more, message):
     sets = ["--retrieval", f"val={tmp_path}"]
     assert cli.main(["wiseft", "--model", models[0], "--tuned", models[1], *sets, *more]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_full_disk_under_the_chosen_weights_leaves_nothing(tmp_path, capsys, monkeypatch):
+    model, sets = model_with_weights(tmp_path / "m"), write_retrieval_set(tmp_path / "r", 3)
+    tuned = tmp_path / "m" / "open_clip_model.safetensors"
+    (tmp_path / "o").mkdir()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    words = ["--model", model, "--tuned", str(tuned), "--retrieval", f"r={sets}", "--alphas", "0", "--device", "cpu"]
+    for name in ("w.pt", "w.safetensors"):
+        assert cli.main(["wiseft", *words, "--out", str(tmp_path / "o" / name)]) == 1
+        assert capsys.readouterr().err == f"sclip wiseft: {tmp_path / 'o' / name}: No space left on device\n"
+    assert list((tmp_path / "o").iterdir()) == []

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.helpers.models import write_model
 from tests.helpers.shards import write_shards, write_tar
 from tests.helpers.training import train_arguments
 
@@ -143,3 +144,27 @@ def test_unpaired_fewer_than_paired_is_fine(parse, shards, tmp_path):
     from sclip_plugin.host import openclip3
 
     assert openclip3.sclip.run.config.unpaired.total == 3
+
+
+def test_a_start_model_that_cannot_be_loaded_is_refused(parse, capsys, shards, tmp_path):
+    """open_clip checks neither the folder nor the weights, and may run what is in a pickle with torch below 2.6."""
+    for name, content, message in (
+        ("open_clip_config.json", "{", "not a model's configuration"),
+        ("open_clip_config.json", '{"model_cfg": 3}', "model_cfg must be an object, got 3"),
+        ("open_clip_pytorch_model.bin", "junk", "damaged, or holds more than tensors, and is not loaded"),
+    ):
+        folder = tmp_path / name / message[:5]
+        write_model(folder)
+        (folder / name).write_text(content)
+        said = refusal(parse, capsys, train_arguments(shards, f"local-dir:{folder}", tmp_path))
+        assert message in said
+        assert str(folder) in said
+    (tmp_path / "w.pt").write_bytes(b"")
+    said = refusal(parse, capsys, train_arguments(shards, "ViT-B-32", tmp_path, pretrained=tmp_path / "w.pt"))
+    assert f"--pretrained {tmp_path / 'w.pt'}: empty file" in said
+
+
+@pytest.mark.parametrize("seed", [10**30, -1])
+def test_a_seed_that_numpy_does_not_take_is_refused(parse, capsys, shards, tiny_model, tmp_path, seed):
+    said = refusal(parse, capsys, train_arguments(shards, tiny_model, tmp_path, seed=seed))
+    assert f"--seed must be from 0 to 2147483647, got {seed}" in said

@@ -13,6 +13,7 @@ import argparse
 import os
 from pathlib import Path
 
+from sclip_plugin.commands.flags.paths import named_path
 from sclip_plugin.errors import UsageError
 
 STUDY = "demo"
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sclip demo`."""
     parser.add_argument(
         "--out",
-        type=Path,
+        type=named_path,
         default=Path("sclip-demo"),
         metavar="DIR",
         help="folder for everything (default: sclip-demo)",
@@ -32,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, help="runs of each kind (default: the study's, 2)")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="runs at a time (default: 2)")
     parser.add_argument(
-        "--unpack", type=Path, metavar="DIR", help="only write the icons and the start model to DIR/icons, DIR/start"
+        "--unpack",
+        type=named_path,
+        metavar="DIR",
+        help="only write the icons and the start model to DIR/icons, DIR/start",
     )
 
 

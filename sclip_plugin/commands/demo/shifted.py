@@ -8,15 +8,19 @@ It writes a PNG for each image of the shards; the same shards give the same file
 import argparse
 import os
 import random
+import shutil
+import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageFilter, ImageOps
 from tqdm import tqdm
 
-from sclip_plugin.data.samples import image_bytes, read_samples
+from sclip_plugin.data.samples import Skip, image_bytes, read_samples
 from sclip_plugin.data.shard_list import expand
-from sclip_plugin.decoding import decode_rgb
+from sclip_plugin.decoding import ImageFault, decode_rgb
+from sclip_plugin.errors import DataError, SClipError
 
 
 def redraw(image: Image.Image, rng: random.Random) -> Image.Image:
@@ -27,21 +31,51 @@ def redraw(image: Image.Image, rng: random.Random) -> Image.Image:
     return ImageOps.colorize(ImageOps.invert(turned), black=dark, white="white")
 
 
-def main() -> None:
-    """Redraw the shards that the command line names."""
+def redraw_shards(shards: str, folder: Path) -> Counter[str]:
+    """Write a PNG into `folder`, which appears whole or not at all, for each image of the shards that can be used.
+
+    Returns:
+        The reasons for which others were left out, with their numbers.
+
+    Raises:
+        DataError: there are no shards, or the images cannot be written; names the folder.
+    """
+    urls, left_out = expand(shards, "SHARDS").urls, Counter[str]()
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        aside.mkdir(parents=True)
+        for url in tqdm(urls, desc="redrawing", unit="shard", disable=None):
+            for position, members in read_samples(url, 0, None, left_out):
+                name = f"{Path(url).stem}-{position:05d}"
+                try:
+                    picture = decode_rgb(image_bytes(members))
+                except (Skip, ImageFault) as reason:
+                    left_out[str(reason)] += 1
+                    continue
+                redraw(picture, random.Random(name)).save(aside / f"{name}.png")
+        os.replace(aside, folder)
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return left_out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Redraw the shards that the command line names; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shards")
     parser.add_argument("folder", type=Path)
-    args = parser.parse_args()
-    aside = args.folder.with_name(f".{args.folder.name}.{os.getpid()}")
-    aside.mkdir(parents=True)
-    for url in tqdm(expand(args.shards, "SHARDS").urls, desc="redrawing", unit="shard", disable=None):
-        for position, members in read_samples(url, 0, None, Counter()):
-            name = f"{Path(url).stem}-{position:05d}"
-            picture = redraw(decode_rgb(image_bytes(members)), random.Random(name))
-            picture.save(aside / f"{name}.png")
-    os.replace(aside, args.folder)
+    args = parser.parse_args(argv)
+    try:
+        left_out = redraw_shards(args.shards, args.folder)
+    except SClipError as error:
+        print(f"shifted: {error}", file=sys.stderr)
+        return 1
+    if left_out:
+        print(f"left out: {', '.join(f'{reason} x {number}' for reason, number in left_out.items())}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sclip_plugin.commands.flags.paths import named_path
 from sclip_plugin.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ KEEP: Final = ("last", "all", "none")  # which checkpoints of a run stay once th
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sclip study`."""
     parser.add_argument("study", nargs="?", metavar="STUDY", help="a .toml file, or the name of a shipped study")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for everything (default: study-NAME)")
+    parser.add_argument("--out", type=named_path, metavar="DIR", help="folder for everything (default: study-NAME)")
     parser.add_argument("--base", metavar="STUDY", help="take data and common flags from this study instead")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=TEXT", help="give a variable another value; repeatable"

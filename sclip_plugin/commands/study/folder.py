@@ -21,7 +21,7 @@ from sclip_plugin.atomic import write_atomic
 from sclip_plugin.commands.study.fingerprint import fingerprint
 from sclip_plugin.commands.study.products import Products
 from sclip_plugin.commands.study.steps import Step
-from sclip_plugin.errors import SClipError
+from sclip_plugin.errors import DataError, SClipError
 
 USAGE: Final = 2  # exit status of wrong flags
 
@@ -112,6 +112,7 @@ class Folder:
         Raises:
             StepFailed: it ended with an error or without a product; the message names the log.
             UsageError: a product is there that the study did not make; then nothing has been removed.
+            DataError: its log cannot be written.
         """
         self.forget(step)
         start, log = time.monotonic(), self.log(step)
@@ -119,6 +120,10 @@ class Folder:
         self.products.begin(step)
         try:
             status = self._run(step, log, each_line, environment or {})
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # the command has been ended; a full disk, say
+            raise DataError(f"{log}: {error.strerror or error}") from None
         finally:
             self.products.end(step)
         if status:

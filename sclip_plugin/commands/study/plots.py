@@ -2,7 +2,6 @@
 
 import io
 import math
-import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from sclip_plugin.atomic import write_atomic
 from sclip_plugin.commands.study.collect import Measure, RunResult
 from sclip_plugin.commands.study.compare import spread
 from sclip_plugin.commands.study.tables import START_TITLE, Outcome
@@ -216,6 +216,6 @@ def svg(figure: Figure) -> str:
 
 def png(figure: Figure, path: Path) -> None:
     """Write a PNG; it appears whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.png")
-    figure.savefig(aside, dpi=110)
-    os.replace(aside, path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    write_atomic(path, buffer.getvalue())

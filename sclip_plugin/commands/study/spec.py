@@ -306,6 +306,8 @@ class _Filler:
 
     def text(self, key: str, value: str) -> str:
         """A text with its variables replaced; `key` names it in messages."""
+        if "\0" in value:
+            raise _Bad(f"{key}: holds a null character, which no command can be given")
         try:
             return Template(value).substitute(self.values)
         except KeyError as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sclip_plugin.commands.flags.evaluation import add_set_arguments, evaluation_options, requested_sets
+from sclip_plugin.commands.flags.paths import named_path
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.evaluation.evaluate import EvaluationOptions, NamedSet, check_sets, evaluate_model
 from sclip_plugin.evaluation.models import check_model, check_pretrained, load_model
@@ -70,9 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--floor", action="append", default=[], metavar="SET=POINTS", help="at most so many points below the start"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the chosen weights: .pt or .safetensors")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measures to this file")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the scores along the way")
+    parser.add_argument("--out", type=named_path, metavar="FILE", help="write the chosen weights: .pt or .safetensors")
+    parser.add_argument("--json", type=named_path, metavar="FILE", help="write all measures to this file")
+    parser.add_argument("--plot", type=named_path, metavar="FILE.png", help="draw the scores along the way")
     add_set_arguments(parser)
 
 

@@ -8,6 +8,7 @@ import pytest
 from sclip_plugin.commands.study.fingerprint import fingerprint
 from sclip_plugin.commands.study.folder import Folder, StepFailed
 from sclip_plugin.commands.study.steps import Step
+from sclip_plugin.errors import DataError
 
 
 def script(path, text, product, **more):
@@ -71,3 +72,28 @@ def test_an_interruption_ends_the_command(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         Folder(tmp_path).run(step, interrupt)
     assert not Folder(tmp_path).finished(step)
+
+
+def test_a_full_disk_under_the_log_names_it_and_ends_the_command(tmp_path):
+    """`/dev/full` is a disk that is full."""
+    step = script(tmp_path / "job.py", f"print('x' * 9000)\nopen({str(tmp_path / 'p')!r}, 'w')", tmp_path / "p")
+    folder = Folder(tmp_path)
+    folder.log(step).parent.mkdir()
+    folder.log(step).symlink_to("/dev/full")
+    with pytest.raises(DataError, match=r"job\.log: No space left on device"):
+        folder.run(step)
+    assert not folder.finished(step)
+
+
+def test_a_full_disk_under_the_picture_leaves_nothing(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    from sclip_plugin.commands.study import plots
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(DataError, match=r"report\.png: No space left on device"):
+        plots.png(Figure(), tmp_path / "report.png")
+    assert list(tmp_path.iterdir()) == []
