@@ -47,8 +47,7 @@ def _content(path: str) -> str:
 def manners(reply: Reply, argv: list[str], names: set[str]) -> Iterator[str]:
     """How a command must end: exit status, one line of errors that names a file or flag, no traceback."""
     if reply.crash:
-        last = reply.crash.strip().splitlines()
-        yield f"not handled: {last[0] if 'time-out' in last[0] else last[-1]:.200}"
+        yield f"not handled: {_exception(reply.crash):.200}"
         return
     if reply.status not in (0, 1, 2):
         yield f"exit status {reply.status}"
@@ -60,6 +59,13 @@ def manners(reply: Reply, argv: list[str], names: set[str]) -> Iterator[str]:
         yield f"standard error after success: {strange[0]:.200}"  # unlike a library's, our warnings name the input
     elif reply.status and not usage and not (argv[0] == "verify" and "fault:" in reply.out and not lines):
         yield from _refusal(lines, reply.err, names)
+
+
+def _exception(crash: str) -> str:
+    """The line of a traceback that names the exception."""
+    lines = crash.strip().splitlines()
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt|BadZipFile|Fault)\b", line)]
+    return lines[0] if lines[0].startswith("time-out") else (named or lines)[-1]
 
 
 def _refusal(lines: list[str], text: str, names: set[str]) -> Iterator[str]:
