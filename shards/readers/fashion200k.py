@@ -15,6 +15,7 @@ from sclip_plugin.shards.readers.files import ImageFolder, file_hash
 from sclip_plugin.shards.readers.named import NamedImages
 from sclip_plugin.shards.sample import Sample, Tally
 
+NOT_UTF8 = "line that is not UTF-8: bytes replaced"
 LABELS = {"category": 1, "subcategory": 2}  # the part of the path that is the label
 
 
@@ -43,10 +44,12 @@ class Fashion200kReader:
         """One sample for each line of the label files, then the images that none names."""
         for path in self.files:
             split = "test" if "_test_" in os.path.basename(path) else "train"
-            with open(path, encoding="utf-8", errors="replace") as file:
-                for number, line in enumerate(file, 1):
+            with open(path, "rb") as file:
+                for number, data in enumerate(file, 1):
+                    line = data.decode("utf-8", "replace")
+                    self.tally.notes[NOT_UTF8] += line.encode() != data
                     if line.strip():
-                        yield from self._sample(line.rstrip("\n").split("\t"), f"{path}: line {number}", split)
+                        yield from self._sample(line.rstrip("\r\n").split("\t"), f"{path}: line {number}", split)
         for sample in self.images.others(self.files):
             if parts := _parts(sample.source):
                 sample.group = f"item {parts[3]}"

@@ -24,6 +24,7 @@ from sclip_plugin.shards.sample import Sample, Tally
 
 LEADS_OUT, LINK = "name leads out of the archive", "link or device in the archive"
 NO_OBJECT = "member .json that is not a JSON object: not read"
+NOT_UTF8 = "member that is not UTF-8: bytes replaced"
 FURTHER = "further image in its sample"
 LONGEST_NUMBER = 9  # digits of the number of a class (ours)
 
@@ -133,7 +134,7 @@ def tar_samples(path: str, tally: Tally | None = None) -> Iterator[TarSample]:
     """
     try:
         with tar.open_tar(path, compressed=False) as archive:
-            content = partial(_content, path, archive)
+            content = partial(_content, path, archive, tally)
             for _, key, members in tar.samples(archive, content, name_of=partial(_name, tally)):
                 yield _tar_sample(key, members, tally)
     except tar.UNREADABLE as error:
@@ -174,13 +175,25 @@ def _name(tally: Tally | None, member: tarfile.TarInfo) -> str | None:
     return None
 
 
-def _content(path: str, archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> SliceImage | str | None:
+def _content(
+    path: str, archive: tarfile.TarFile, tally: Tally | None, member: tarfile.TarInfo, suffix: str
+) -> SliceImage | str | None:
     """Where an image is, or the text of a member; None for what is not used."""
     if suffix in SUFFIXES:
         return SliceImage(path, member.offset_data, member.size)
     if suffix in ("json", "txt", "cls"):
-        return tar.read(archive, member).decode("utf-8", "replace")
+        return _text(tar.read(archive, member), tally)
     return None
+
+
+def _text(data: bytes, tally: Tally | None) -> str:
+    """Bytes as text; what is not UTF-8 is replaced, and noted."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        if tally is not None:
+            tally.notes[NOT_UTF8] += 1
+        return data.decode("utf-8", "replace")
 
 
 def _class_names(folder: str) -> list[str]:

@@ -443,7 +443,20 @@ def test_damaged_members_of_a_tar_are_counted(tmp_path, run):
     assert texts(tmp_path / "out") == {"a tree", "a river"}
     assert counts["captions"]["skipped"] == {NOT_TEXT: 3}
     assert counts["images"]["skipped"] == {"further image in its sample": 1}
-    assert counts["notes"] == {"member .json that is not a JSON object: not read": 2}
+    assert counts["notes"] == {
+        "member .json that is not a JSON object: not read": 2,
+        "member that is not UTF-8: bytes replaced": 1,
+    }
+
+
+def test_texts_that_are_no_utf8_are_noted(tmp_path, run):
+    fixtures.tar_of(tmp_path / "in/x.tar", [("a.jpg", image(1)), ("a.txt", b"caf\xe9"), ("b.txt", "é".encode())])
+    assert run(tmp_path / "in", "--val-ratio", 0)[0] == 0
+    assert check_counts(tmp_path / "out")["notes"] == {"member that is not UTF-8: bytes replaced": 1}
+    source = fixtures.fashion200k(tmp_path / "f")
+    path = source / "labels/dress_train_detect_all.txt"
+    path.write_bytes(path.read_bytes().replace(b"red dress number 1\n", b"caf\xe9 dress\n"))
+    assert "note: 2 (line that is not UTF-8: bytes replaced)" in run(source, "--overwrite")[1]
 
 
 def test_class_names_that_are_no_utf8_are_refused(tmp_path, run):
