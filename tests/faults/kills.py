@@ -131,14 +131,14 @@ def unbroken(command: Callable[[Path], Command], root: Path) -> tuple[float, str
 
 def kill_conversions(root: Path, kills: int, rng: random.Random) -> Summary:
     """Kill conversions of one source until `kills` kills have hit."""
-    rows = [(f"{n:04d}.jpg", f"a photo of tree {n}") for n in range(600)]
+    rows = [(f"{n:04d}.jpg", f"a photo of tree {n}") for n in range(1600)]
     (root / "photos").mkdir()
     for number, (name, _) in enumerate(rows):
         (root / "photos" / name).write_bytes(image(number, size=(160, 120)))
     table = write_csv(root / "captions.csv", rows, header=("filepath", "caption"))
 
     def conversion(out: Path) -> Command:
-        words = ["convert", table, "--images", root / "photos", "--out", out, "--paired-ratio", 0.5, "--shard-size", 20]
+        words = ["convert", table, "--images", root / "photos", "--out", out, "--paired-ratio", 0.5, "--shard-size", 40]
         return lambda: cli.main([*map(str, words), "--quality", "80", "--workers", "2"])
 
     seconds, _ = unbroken(conversion, root)
