@@ -25,6 +25,7 @@ from sclip_plugin.shards.sample import Sample, Tally
 LEADS_OUT, LINK = "name leads out of the archive", "link or device in the archive"
 NO_OBJECT = "member .json that is not a JSON object: not read"
 NOT_UTF8 = "member that is not UTF-8: bytes replaced"
+TWICE = "member that comes twice in its sample: the last one is used"
 FURTHER = "further image in its sample"
 LONGEST_NUMBER = 9  # digits of the number of a class (ours)
 
@@ -134,8 +135,9 @@ def tar_samples(path: str, tally: Tally | None = None) -> Iterator[TarSample]:
     """
     try:
         with tar.open_tar(path, compressed=False) as archive:
-            content = partial(_content, path, archive, tally)
+            content = _Contents(path, archive, tally)
             for _, key, members in tar.samples(archive, content, name_of=partial(_name, tally)):
+                content.seen.clear()
                 yield _tar_sample(key, members, tally)
     except tar.UNREADABLE as error:
         hint = "; unpack compressed tars first" if _is_compressed(path) else ""
@@ -175,15 +177,30 @@ def _name(tally: Tally | None, member: tarfile.TarInfo) -> str | None:
     return None
 
 
-def _content(
-    path: str, archive: tarfile.TarFile, tally: Tally | None, member: tarfile.TarInfo, suffix: str
-) -> SliceImage | str | None:
-    """Where an image is, or the text of a member; None for what is not used."""
-    if suffix in SUFFIXES:
-        return SliceImage(path, member.offset_data, member.size)
-    if suffix in ("json", "txt", "cls"):
-        return _text(tar.read(archive, member), tally)
-    return None
+class _Contents:
+    """What is taken of each member of a tar; members that come twice in their sample are counted.
+
+    Attributes:
+        seen: the suffixes of the sample that is being read.
+    """
+
+    def __init__(self, path: str, archive: tarfile.TarFile, tally: Tally | None) -> None:
+        self.path, self.archive, self.tally = path, archive, tally
+        self.seen: set[str] = set()
+
+    def __call__(self, member: tarfile.TarInfo, suffix: str) -> SliceImage | str | None:
+        """Where an image is, or the text of a member; None for what is not used."""
+        if suffix in self.seen and self.tally is not None:
+            if suffix in SUFFIXES:
+                self.tally.skip_image(FURTHER)
+            else:
+                self.tally.notes[TWICE] += 1
+        self.seen.add(suffix)
+        if suffix in SUFFIXES:
+            return SliceImage(self.path, member.offset_data, member.size)
+        if suffix in ("json", "txt", "cls"):
+            return _text(tar.read(self.archive, member), self.tally)
+        return None
 
 
 def _text(data: bytes, tally: Tally | None) -> str:

@@ -449,6 +449,16 @@ def test_damaged_members_of_a_tar_are_counted(tmp_path, run):
     }
 
 
+def test_members_that_come_twice_are_counted(tmp_path, run):
+    found = [("a.jpg", image(1)), ("a.txt", b"one"), ("a.txt", b"two"), ("a.JPG", image(2)), ("b.jpg", image(3))]
+    fixtures.tar_of(tmp_path / "in/x.tar", [*found, ("b.txt", b"three")])
+    assert run(tmp_path / "in", "--val-ratio", 0)[0] == 0
+    counts = check_counts(tmp_path / "out")
+    assert counts["images"]["skipped"] == {"further image in its sample": 1}
+    assert counts["notes"] == {"member that comes twice in its sample: the last one is used": 1}
+    assert texts(tmp_path / "out") == {"two", "three"}
+
+
 def test_texts_that_are_no_utf8_are_noted(tmp_path, run):
     fixtures.tar_of(tmp_path / "in/x.tar", [("a.jpg", image(1)), ("a.txt", b"caf\xe9"), ("b.txt", "é".encode())])
     assert run(tmp_path / "in", "--val-ratio", 0)[0] == 0
