@@ -62,8 +62,11 @@ def call(
 
 
 def _forget_open_files() -> None:
-    """A process of its own has no HDF5 file open; another one may stand under the same path."""
-    from sclip_plugin.shards import locator
+    """A process of its own has no HDF5 file open; another one may stand under the same path.
+
+    What sets filters of warnings when it is imported is imported here, so that they last longer than one call.
+    """
+    from sclip_plugin.shards import images, locator  # noqa: F401
 
     locator.open_hdf5.cache_clear()
 
