@@ -101,9 +101,9 @@ def _other_state(rng: Rng, path: Path) -> str:
         "scalar": torch.tensor(1.0),
         "kind": state[key].to(torch.int8),
         "empty": torch.zeros(0),
-        "strided": torch.zeros(1).expand(state[key].shape).contiguous()
+        "strided": torch.zeros(()).expand(state[key].shape).contiguous()
         if safe
-        else torch.zeros(1).expand(state[key].shape),
+        else torch.zeros(()).expand(state[key].shape),
         "nan": torch.full_like(state[key], float("nan")) if state[key].is_floating_point() else state[key],
     }
     if way == "missing":
