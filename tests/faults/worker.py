@@ -20,6 +20,8 @@ def _serve(pipe: Connection, root: str, keep: str | None) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["HF_HUB_OFFLINE"] = "1"
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    import open_clip  # noqa: F401  (some seconds, which no try is to pay for)
+
     bench = Bench(Path(root), Path(keep) if keep else None)
     while (order := pipe.recv()) is not None:
         pipe.send(bench.run(*order))
