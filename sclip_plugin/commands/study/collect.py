@@ -112,14 +112,15 @@ def read(study: Study, out: Path, name: str) -> RunResult | None:
     file, ranks = steps.result_files(out, name)
     if not file.exists():
         return None
+    folder = out / "runs" / name
     with _readable(file):
         result = _results(name, file, ranks)
+        if folder.is_dir():
+            result.history = [(_epoch(checkpoint), table) for checkpoint, table in result.by_checkpoint.items()]
     for measure in measures(study):
         if not isinstance(result.metrics.get(measure.dataset, {}).get(measure.metric), float):
             raise DataError(f"{file}: holds no {measure.metric} of {measure.dataset}; run the study again")
-    folder = out / "runs" / name
     if folder.is_dir():
-        result.history = [(_epoch(checkpoint), table) for checkpoint, table in result.by_checkpoint.items()]
         result.losses, result.warnings = read_log(folder / "out.log")
         result.seconds = Folder(out).seconds(f"train-{name}")
         result.inside, result.panel = read_diagnostics(folder / "tensorboard")
@@ -161,7 +162,8 @@ def _percent(metrics: dict[str, float]) -> dict[str, float]:
 
 def _epoch(checkpoint: str) -> int:
     found = _CHECKPOINT.search(checkpoint)
-    assert found is not None  # the study named the file itself
+    if found is None:
+        raise ValueError(f"not a checkpoint that the study named: {checkpoint}")
     return int(found[1])
 
 

@@ -123,6 +123,7 @@ def test_a_damaged_marker_is_none(file, tmp_path, damage):
 )
 def test_damaged_results_are_named(file, tmp_path, damage):
     (tmp_path / "o" / "results").mkdir(parents=True)
+    (tmp_path / "o" / "runs" / "plain-4").mkdir(parents=True)
     result = tmp_path / "o" / "results" / "plain-4.json"
     result.write_bytes(damage.encode("latin-1"))
     with pytest.raises(DataError, match=r"plain-4\.json: damaged; remove it, and run the study again"):
