@@ -102,7 +102,13 @@ def test_numbers_without_end_are_refused(tmp_path, capsys, words, message):
 
 
 DAMAGE = ("", "{", "[]", "3", "null", "[" * 100_000, '{"seconds": "x"}', "\xff")
-WRONG = ('{"pretrained": ["x"], "results": 3}', '{"pretrained": [], "results": []}')
+WRONG = (
+    '{"pretrained": ["x"], "results": 3}',
+    '{"pretrained": [], "results": []}',
+    '{"pretrained": "x", "results": [{"dataset": "d", "metrics": {}, "counts": {"images": 3}}]}',
+    '{"pretrained": "epoch_1.pt", "results": [{"dataset": "d", "metrics": {"acc1": "x"}, "counts": {"images": 3}}]}',
+    '{"pretrained": "epoch_1.pt", "results": [{"dataset": "d", "metrics": {}, "counts": 3}]}',
+)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -118,9 +124,7 @@ def test_a_damaged_marker_is_none(file, tmp_path, damage):
     assert folder.seconds(step.name) is None
 
 
-@pytest.mark.parametrize(
-    "damage", [*DAMAGE, '{"pretrained": ["x"], "results": 3}', '{"pretrained": [], "results": []}']
-)
+@pytest.mark.parametrize("damage", [*DAMAGE, *WRONG])
 def test_damaged_results_are_named(file, tmp_path, damage):
     (tmp_path / "o" / "results").mkdir(parents=True)
     (tmp_path / "o" / "runs" / "plain-4").mkdir(parents=True)
