@@ -20,6 +20,9 @@ from sclip_plugin.evaluation.bootstrap import replicates
 
 PANEL = "sclip/panel"
 RANKS = {names.CLASSIFICATION: ("class", "label", "classes"), names.RETRIEVAL: ("image", "text", "owner")}
+# what reading JSON or NumPy's archives, and taking values out of them, may raise where a file is not what was written
+_DAMAGED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+_UNREADABLE = (OSError, EOFError, BadZipFile)
 _LOSS = re.compile(r"Train Epoch: .*?Contrastive_loss: ([\d.eE+-]+|nan|inf)")
 _CHECKPOINT = re.compile(r"epoch_(\d+)\.pt$")
 
@@ -136,7 +139,7 @@ def _readable(file: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, EOFError, OSError, BadZipFile):
+    except (*_DAMAGED, *_UNREADABLE):
         raise DataError(f"{file}: damaged; remove it, and run the study again, which writes it anew") from None
 
 
@@ -154,7 +157,7 @@ def _results(name: str, file: Path, ranks: Path) -> RunResult:
 
 
 def _percent(metrics: dict[str, float]) -> dict[str, float]:
-    found = {name: 100 * value for name, value in metrics.items()}
+    found = {name: 100 * float(value) for name, value in metrics.items()}
     if all(name in found for name in names.RECALLS):
         found[names.MEAN_RECALL] = names.mean_recall(found)
     return found
