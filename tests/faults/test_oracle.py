@@ -44,6 +44,8 @@ def test_what_vanishes_uncounted_is_seen():
     (problem,) = oracle.losses(Damage("quote", lost=(1, 1)), swallowed, sound)
     assert problem.startswith("4 captions vanished uncounted, of 20")
     assert not list(oracle.losses(Damage("quote", lost=(1, 4)), swallowed, sound))
+    aside = reply(out=f"{swallowed.out}note: 1 (not read: a.csv (give the file as SOURCE to read it))\n")
+    assert not list(oracle.losses(Damage("quote", "in/a.csv", lost=(1, 1)), aside, sound))
     wrong = reply(out="images: 10 read = 8 written + 1 skipped\n")
     assert "do not add up" in next(oracle.printed_counts(wrong))
 

@@ -112,7 +112,8 @@ class Case:
         yield from oracle.manifest_counts(root)
         if self.sound:
             said = oracle.said(root)
-            yield from oracle.mixed_up(self.damage, said, self.sound.said)
+            if not oracle.told(self.damage, self.reply):
+                yield from oracle.mixed_up(self.damage, said, self.sound.said)
             if self.damage.whole and (more := oracle.captions(said) - self.sound.captions):
                 yield f"a caption that the source does not have: {sorted(more)[0]!r:.80}"
         yield from self._verified(os.path.join(out, name))
