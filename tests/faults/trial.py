@@ -122,7 +122,7 @@ class Case:
 
     def _verified(self, folder: str) -> Iterator[str]:
         """What was just written has no fault, apart from images whose headers alone were looked at."""
-        reply = call(main, ["verify", folder], self.work)
+        reply = call(main, ["verify", f"./{folder}"], self.work)
         decoded = self.argv[0] == "convert" and "--check" in self.argv
         faults = [line for line in reply.out.splitlines() if line.startswith("fault:")]
         if not decoded and (self.damage.images or self.damage.path.endswith(".tar")):
@@ -212,7 +212,7 @@ class Bench:
 def _out(argv: list[str]) -> tuple[str, ...]:
     """What `--out` names, where it is a folder beside `in`."""
     out = argv[argv.index("--out") + 1] if "--out" in argv else ""
-    return (os.path.normpath(out),) if out.strip() and out != "in" else ()
+    return (os.path.normpath(out),) if out and out != "in" else ()
 
 
 def _plain(argv: list[str]) -> list[str]:
