@@ -15,6 +15,9 @@ CONFIG: Final = "open_clip_config.json"  # what makes a folder a model
 WEIGHTS: Final = ("*.safetensors", "*.bin", "*.pth")  # what open_clip finds in such a folder
 ARRAYS: Final = (".npz", ".npy")  # weights of another library, which open_clip converts; numpy reads no pickles
 
+LARGEST: Final = 10_000_000  # of any number below; the largest vocabularies have under a million tokens
+MOST_LAYERS: Final = 10_000  # of a tower; the deepest that open_clip knows have under a hundred
+
 # The numbers in a model's configuration without which nothing can be built; absent and null mean open_clip's default.
 _NUMBERS: Final = {
     "vision_cfg": ("image_size", "layers", "width", "head_width", "patch_size"),
@@ -105,7 +108,8 @@ def check_model_folder(folder: Path, flag: str) -> None:
     for name, fields in _NUMBERS.items():
         tower = _table(path, model, name, needed=True)
         for one in fields:
-            _check_number(path, f"model_cfg.{name}.{one}", tower.get(one, None))
+            most = MOST_LAYERS if one == "layers" else LARGEST
+            _check_number(path, f"model_cfg.{name}.{one}", tower.get(one, None), most)
 
 
 def _table(path: Path, parent: dict[str, Any], name: str, needed: bool = False) -> dict[str, Any]:
@@ -116,8 +120,12 @@ def _table(path: Path, parent: dict[str, Any], name: str, needed: bool = False) 
     return found
 
 
-def _check_number(path: Path, name: str, value: object) -> None:
+def _check_number(path: Path, name: str, value: object, most: int = LARGEST) -> None:
     """Refuse anything but a whole number above 0, or a list of such; towers of some kinds have several of one."""
-    values = value if isinstance(value, list) else [value]
-    if any(one is not None and (isinstance(one, bool) or not isinstance(one, int) or one < 1) for one in values):
-        raise DataError(f"{path}: {name} must be a whole number above 0, got {value!r:.60}")
+    for one in value if isinstance(value, list) else [value]:
+        if one is None:
+            continue
+        if isinstance(one, bool) or not isinstance(one, int) or one < 1:
+            raise DataError(f"{path}: {name} must be a whole number above 0, got {value!r:.60}")
+        if one > most:
+            raise DataError(f"{path}: {name} must be at most {most}, got {value!r:.60}")

@@ -118,6 +118,8 @@ def test_a_models_own_weights_are_looked_at_too(model, tmp_path, monkeypatch, ca
         ({"model_cfg": 3}, "model_cfg must be an object, got 3"),
         ({"embed_dim": "x"}, "model_cfg.embed_dim must be a whole number above 0, got 'x'"),
         ({"embed_dim": -5}, "model_cfg.embed_dim must be a whole number above 0, got -5"),
+        ({"embed_dim": 10**30}, "model_cfg.embed_dim must be at most 10000000, got 1000000000"),
+        ({"text_cfg": {"layers": 10**30}}, "model_cfg.text_cfg.layers must be at most 10000, got 1000000000"),
         ({"vision_cfg": 3}, "vision_cfg must be an object, got 3"),
         ({"text_cfg": []}, r"text_cfg must be an object, got []"),
         ({"zzz": 1}, "unexpected keyword argument 'zzz'"),
