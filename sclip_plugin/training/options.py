@@ -52,15 +52,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "S-CLIP",
         "semi-supervised fine-tuning (arXiv 2305.14095), by sclip-plugin; all need --loss sclip (the last: or clip)",
     )
+    _add_loss(parser, group)
+    _add_data(group)
+    _add_loss_settings(group)
     add = group.add_argument
+    add(
+        "--sclip-draft-jpeg",
+        action="store_true",
+        default=None,
+        help="Decode a JPEG at 1/2, 1/4 or 1/8 size where that leaves twice the crop: faster on large photographs; "
+        "pixels differ a little.",
+    )
+    add(
+        "--zeroshot-data",
+        action="append",
+        metavar="NAME=DIR",
+        help="Classification set in CLIP_benchmark's webdataset layout, evaluated as training goes on; repeatable.",
+    )
+
+
+def _add_loss(parser: argparse.ArgumentParser, group: argparse._ArgumentGroup) -> None:
     with suppress(argparse.ArgumentError):  # a patched host has the flag already, for all its plugins
-        add(
+        group.add_argument(
             "--loss",
             choices=["clip", "sclip"],
             help="sclip: learn from --unpaired-data too. clip: the supervised baseline on the same shards. Default: "
             "open_clip's own training, unchanged.",
         )
     parser.set_defaults(loss=None)  # so that `--loss clip` can be told from no --loss at all
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--unpaired-data", metavar="SHARDS", help="Shards of images without captions; like --train-data, or a folder.")
     add(
         "--unpaired-num-samples",
@@ -76,7 +99,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--keywords", "--keyword-path", metavar="FILE", help="One keyword or phrase a line (see `sclip keywords`).")
     add("--keyword-template", metavar="TEXT", help="Prompt around each keyword, say 'a photo of {}'. Default: {}.")
-    standard = LossSettings()
+
+
+def _add_loss_settings(group: argparse._ArgumentGroup) -> None:
+    add, standard = group.add_argument, LossSettings()
     add(
         "--sclip-pseudo-label",
         choices=PSEUDO_LABELS,
@@ -101,19 +127,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sclip-keyword-targets",
         choices=KEYWORD_TARGETS,
         help=f"Weights over an image's candidate keywords. Default: {standard.keyword_targets}.",
-    )
-    add(
-        "--sclip-draft-jpeg",
-        action="store_true",
-        default=None,
-        help="Decode a JPEG at 1/2, 1/4 or 1/8 size where that leaves twice the crop: faster on large photographs; "
-        "pixels differ a little.",
-    )
-    add(
-        "--zeroshot-data",
-        action="append",
-        metavar="NAME=DIR",
-        help="Classification set in CLIP_benchmark's webdataset layout, evaluated as training goes on; repeatable.",
     )
 
 

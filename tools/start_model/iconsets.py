@@ -10,12 +10,12 @@ descend from them are left out by name, then every icon that shares a path with 
 
 import json
 import re
-import subprocess
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from tools.raster import iconify_svg
+
+SIDE = 64  # pixels
 PACKAGE = "@iconify/json@2.2.535"
 LICENCES = {"MIT", "ISC", "Apache-2.0", "CC0-1.0", "CC-BY-3.0", "CC-BY-4.0", "Unlicense"}
 EXCLUDED = (
@@ -118,21 +118,6 @@ SKIPPED_STYLES = {"duotone", "twotone", "thin", "broken"}  # near-copies of anot
 _PATH = re.compile(r'\sd="([^"]+)"')
 
 
-def fetch(folder: Path) -> Path:
-    """Download and unpack the package with the npm client, once.
-
-    Returns:
-        The unpacked folder.
-    """
-    target = folder / "package"
-    if not (target / "collections.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["npm", "pack", PACKAGE], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-            archive.extractall(folder, filter="data")
-    return target
-
-
 def licences(package: Path) -> dict[str, dict[str, str]]:
     """The name, author, licence and url of each set of `SETS`, by the set's prefix.
 
@@ -189,15 +174,7 @@ def _icons_of(package: Path, prefix: str, forbidden: set[str]) -> Iterator[tuple
         captions = [text for text in dict.fromkeys(map(caption_of, [name, *other_names.get(name, ())])) if text]
         if captions:
             seen.add(key)
-            yield _svg(document, icon), captions
-
-
-def _svg(document: dict[str, Any], icon: dict[str, Any]) -> str:
-    left, top = (icon.get(side, document.get(side, 0)) for side in ("left", "top"))
-    width, height = (icon.get(side, document.get(side, 16)) for side in ("width", "height"))
-    side = max(width, height)  # square, the drawing in its middle
-    box = f"{left - (side - width) / 2} {top - (side - height) / 2} {side} {side}"
-    return f'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox="{box}">{icon["body"]}</svg>'
+            yield iconify_svg(document, icon, SIDE), captions
 
 
 def _bodies(package: Path, prefix: str) -> dict[str, str]:

@@ -29,6 +29,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from sclip_plugin.commands.demo.embedded import FOLDER, START, images_and_captions
+from tools import npm
 from tools.start_model import iconsets
 
 SIZE, LENGTH = 64, 12  # pixels; positions that captions use (the model has 24)
@@ -62,7 +63,7 @@ def load(work: Path) -> tuple[np.ndarray, list[list[str]]]:
     """Pictures, uint8 (N, 64, 64), and captions of all icons taken; kept in `work` for the next call."""
     cache = work / "icons.npz"
     if not cache.exists():
-        package = iconsets.fetch(work)
+        package = npm.fetch(iconsets.PACKAGE, work)
         pictures: list[np.ndarray] = []
         captions: list[str] = []
         for svg, texts in tqdm(list(iconsets.icons(package)), desc="draw", disable=None):
@@ -242,7 +243,7 @@ def main() -> None:
     pictures, captions = load(args.work)
     print(f"{len(pictures)} icons, {sum(map(len, captions))} captions")
     model, used = train(torch.from_numpy(pictures), captions, args.minutes, args.batch, args.lr)
-    write(model, used, args.work / "package", args.out)
+    write(model, used, npm.fetch(iconsets.PACKAGE, args.work), args.out)
 
 
 if __name__ == "__main__":
