@@ -70,7 +70,7 @@ def _captions(value: object, depth: int) -> Iterator[str | None]:
     if isinstance(value, dict):  # {"raw": …}
         known = [value[name] for name in ("raw", "text") if name in value]
         value = known[0] if known else value
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):  # a tuple is an entry of an Arrow map, whose key is no caption
         for one in value:
             if depth:
                 yield from _captions(one, depth - 1)

@@ -329,7 +329,7 @@ def _flags(rng: Rng, root: Path) -> list[str]:
         )
     )
     if flag == "--out":
-        return [*line[:4], "--out", value] if value != "../x" else [*line[:4], "--out", "in"]
+        return [*line[:4], "--out", value if value != "../x" else "out"]
     if flag == "--as":
         return [*line, "--as", "classification", value, "--label-column", "label"]
     return [*line, f"{flag}={value}"]

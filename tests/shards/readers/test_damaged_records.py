@@ -317,6 +317,16 @@ def test_a_binary_column_of_captions_is_read_as_text(tmp_path, run):
     assert check_counts(tmp_path / "out")["captions"]["skipped"] == {NOT_TEXT: 1, "empty caption": 1}
 
 
+def test_keys_and_values_of_an_arrow_map_are_no_captions(tmp_path, run):
+    import pyarrow as pa
+
+    maps = pa.array([[("a", "b")], [("c", "d"), ("e", "f")]], pa.map_(pa.string(), pa.string()))
+    source = rows_of(tmp_path / "x.parquet", text=maps)
+    status, _, said = run(source)
+    assert status == 1  # no caption is left
+    assert f"{NOT_TEXT}: 3" in said
+
+
 def test_a_second_folder_of_parquet_files_is_noted(tmp_path, run):
     rows_of(tmp_path / "in/x.parquet", text=["a", "b"])
     rows_of(tmp_path / "in/data/y.parquet", text=["c"])
