@@ -185,6 +185,7 @@ def measure_step(B: int, arguments: argparse.Namespace, device: torch.device) ->
 
 
 def main() -> None:
+    """Measure and print what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument(

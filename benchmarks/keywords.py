@@ -59,6 +59,7 @@ def measure_encoding(arguments: argparse.Namespace) -> dict:
 
 
 def main() -> None:
+    """Measure and print what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--vocabulary", type=int, nargs="+", default=[50, 200, 1000], metavar="K", help="K for matching"

@@ -74,6 +74,7 @@ def measure(pairs, unpaired, features, vocabulary, scale, batch, rounds, choice)
 
 
 def main() -> None:
+    """Measure and print what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", required=True, help="folder with paired/ and unpaired/")
     parser.add_argument("--captions", required=True, help="table with the columns filepath, caption, label")

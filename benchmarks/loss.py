@@ -99,6 +99,7 @@ def describe(row: dict) -> str:
 
 
 def main() -> None:
+    """Measure and print what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs=3, action="append", metavar=("B", "U", "K"), help="repeatable")
     parser.add_argument("--width", type=int, default=512, help="D (default: 512)")

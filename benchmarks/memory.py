@@ -174,6 +174,7 @@ def print_estimates(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    """Measure and print what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, nargs="+", default=[1, 2, 4], metavar="W", help="default: 1 2 4")
     parser.add_argument("--pairs", type=int, default=256, help="B per rank (default: 256)")

@@ -131,6 +131,7 @@ def measure(folder: Path, workers: int, repeats: int) -> dict:
 
 
 def main() -> None:
+    """Measure and print what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=20_000, help="images to convert (default: 20000)")
     parser.add_argument("--workers", type=int, default=2, help="threads of sclip convert (default: 2)")

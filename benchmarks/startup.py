@@ -93,6 +93,7 @@ def measure_training(samples: int, repeats: int) -> dict:
 
 
 def main() -> None:
+    """Measure and print what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=2000, help="pairs, and as many unpaired images (default: 2000)")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each; the median counts (default: 5)")

@@ -103,6 +103,7 @@ def measure(arguments: argparse.Namespace) -> list[dict]:
 
 
 def main() -> None:
+    """Measure and print what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ViT-S-32", help="an open_clip model name, randomly initialised")
     parser.add_argument("--pairs", type=int, default=64, help="B")

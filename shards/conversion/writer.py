@@ -8,12 +8,12 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from tqdm import tqdm
 
+from sclip_plugin.atomic import atomic_file
 from sclip_plugin.decoding import ImageFault
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards import layout
@@ -98,22 +98,10 @@ def write_shard(
             say); nothing of it is left then.
     """
     path = plan.root / job.name
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "wb") as file:
-            statistics = _write(plan, job, file, progress, trained)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-        _sync_folder(path.parent)
-        return statistics
-    except BaseException as error:
-        with suppress(OSError):
-            aside.unlink()
-        if isinstance(error, OSError):
-            raise DataError(f"{path}: {error.strerror or error}") from None
-        raise
+    with atomic_file(path) as file:
+        statistics = _write(plan, job, file, progress, trained)
+    _sync_folder(path.parent)
+    return statistics
 
 
 def _write(

@@ -21,7 +21,7 @@ def _suffix(name: str) -> str:
     return name.rpartition(".")[2].lower()
 
 
-def file_hash(path: str) -> str:
+def file_hash(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     found = hashlib.sha256()
     with open(path, "rb") as file:

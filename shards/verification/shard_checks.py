@@ -1,6 +1,5 @@
 """The checks of one shard: what can be said of it without looking at the others."""
 
-import hashlib
 import io
 import json
 import tarfile
@@ -16,6 +15,7 @@ from sclip_plugin.shards.contact_sheet import Thumbnail
 from sclip_plugin.shards.images import Transform, inspect
 from sclip_plugin.shards.readers.base import clean_caption
 from sclip_plugin.shards.readers.fields import is_unicode
+from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.verification.faults import Fault
 from sclip_plugin.shards.verification.parts import Part
 
@@ -55,7 +55,7 @@ def check_shard(part: Part, path: Path, thumbnails: int = 0) -> ShardFindings:
         path: the tar.
         thumbnails: how many samples to keep for a contact sheet.
     """
-    found = ShardFindings(bytes=path.stat().st_size, sha256=_sha256(path))
+    found = ShardFindings(bytes=path.stat().st_size, sha256=file_hash(path))
     try:
         for key, members in _samples(path, found):
             found.samples += 1
@@ -65,14 +65,6 @@ def check_shard(part: Part, path: Path, thumbnails: int = 0) -> ShardFindings:
     except tar.UNREADABLE as error:
         found.faults.append(Fault("tar cannot be read to its end", f"{path}: {error}"))
     return found
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _samples(path: Path, found: ShardFindings) -> Iterator[tuple[str, Members]]:

@@ -15,9 +15,7 @@ Legend: N pictures, V tokens in use.
 import argparse
 import csv
 import json
-import math
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,8 @@ from sclip_plugin.commands.demo import embedded
 from tools import npm
 from tools.raster import draw, iconify_svg
 from tools.start_model import iconsets
-from tools.start_model.pretrain import SIZE, encode_text, full_state, tokenize
+from tools.start_model.fitting import fit
+from tools.start_model.pretrain import SIZE, full_state, tokenize
 
 COLOURED = (
     *("streamline-ultimate-color", "streamline-plump-color", "streamline-freehand-color", "streamline-kameleon-color"),
@@ -121,46 +120,6 @@ def start(used: torch.Tensor, folder: Path) -> tuple[CLIP, dict[str, Any]]:
     return model, config
 
 
-def train(model: CLIP, pictures: torch.Tensor, tokens: torch.Tensor, normal: tuple[float, float], args: Any) -> None:
-    """Train for `args.minutes`; the learning rate follows the clock (linear warm-up, cosine).
-
-    Args:
-        model: changed in place.
-        pictures: uint8 (N, 64, 64, 3).
-        tokens: (N, L).
-        normal: mean and standard deviation of the pixels.
-        args: minutes, batch, lr, seed.
-    """
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)
-    generator = torch.Generator().manual_seed(args.seed)
-    begin, step, done = time.monotonic(), 0, 0.0
-    model.train()
-    with tqdm(total=100, desc="train", disable=None) as bar:
-        while done < 1:
-            for chosen in torch.randperm(len(pictures), generator=generator).split(args.batch)[:-1]:
-                done = (time.monotonic() - begin) / (60 * args.minutes)
-                for group in optimizer.param_groups:
-                    group["lr"] = args.lr * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * min(1, done)))
-                if done >= 1:
-                    break
-                image = (moved(coloured(pictures[chosen], generator), generator) - normal[0]) / normal[1]
-                with torch.autocast("cpu", dtype=torch.bfloat16):
-                    features = model.visual(image.contiguous(memory_format=torch.channels_last))
-                    text = encode_text(model, tokens[chosen])
-                logits = model.logit_scale.exp() * F.normalize(features.float(), dim=-1) @ text.float().T
-                target = torch.arange(len(chosen))
-                loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                model.logit_scale.data.clamp_(0, math.log(100))
-                step += 1
-                bar.n = int(100 * done)
-                if step % 100 == 0:
-                    bar.write(f"step {step}: loss {loss.item():.3f}, scale {model.logit_scale.exp().item():.1f}")
-    model.eval()
-
-
 def neighbours(folder: Path, bench: Path, share: float = 0.1) -> dict[str, float]:
     """How often the nearest of a share of the training images has the same class, and the same concept.
 
@@ -211,7 +170,12 @@ def main() -> None:
     tokens, _, used = tokenize([[text] for text in captions])
     model, config = start(used, args.packages / "demo-start")
     normal = (config["preprocess_cfg"]["mean"][0], config["preprocess_cfg"]["std"][0])
-    train(model, torch.from_numpy(pictures), tokens, normal, args)
+    stack = torch.from_numpy(pictures)
+
+    def batch_of(chosen: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        return (moved(coloured(stack[chosen], generator), generator) - normal[0]) / normal[1], tokens[chosen]
+
+    fit(model, len(stack), batch_of, minutes=args.minutes, batch=args.batch, lr=args.lr, seed=args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     save_file(full_state(model, used), args.out / "open_clip_model.safetensors")
     (args.out / "open_clip_config.json").write_text(json.dumps(config, indent=1))

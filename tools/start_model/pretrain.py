@@ -14,8 +14,6 @@ Legend: N icons, V tokens in use, L positions in use.
 import argparse
 import io
 import json
-import math
-import time
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,6 +29,7 @@ from tqdm import tqdm
 from sclip_plugin.commands.demo.embedded import FOLDER, START, images_and_captions
 from tools import npm
 from tools.start_model import iconsets
+from tools.start_model.fitting import fit
 
 SIZE, LENGTH = 64, 12  # pixels; positions that captions use (the model has 24)
 MEAN, STD = 0.8, 0.36
@@ -111,14 +110,6 @@ def build(vocabulary: int) -> CLIP:
     return CLIP(**config).to(memory_format=torch.channels_last)
 
 
-def encode_text(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
-    """Normalised text features (B, D) of tokens (B, L) shorter than the model's context: the tower is causal."""
-    length = tokens.shape[1]
-    hidden = model.token_embedding(tokens) + model.positional_embedding[:length]
-    hidden = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask[:length, :length]))
-    return F.normalize(hidden[torch.arange(len(tokens)), tokens.argmax(dim=1)] @ model.text_projection, dim=-1)
-
-
 def images_of(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Network input (B, 3, 64, 64) of uint8 pictures (B, 64, 64): shifted by up to 4 pixels, scaled by 0.85 to 1.1."""
     count = len(pictures)
@@ -130,24 +121,13 @@ def images_of(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     grid = F.affine_grid(theta, [count, 1, SIZE, SIZE], align_corners=False)
     ink = F.grid_sample(255.0 - pictures[:, None].float(), grid, align_corners=False)
     grey = ((255.0 - ink) / 255.0 - MEAN) / STD
-    return grey.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-
-
-def step_loss(model: CLIP, images: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """CLIP's loss of one batch, images in bfloat16."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        image = model.visual(images)
-        text = encode_text(model, tokens)
-    image, text = F.normalize(image.float(), dim=-1), text.float()
-    logits = model.logit_scale.exp() * image @ text.T
-    target = torch.arange(len(images))
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    return grey.expand(-1, 3, -1, -1)
 
 
 def train(
     pictures: torch.Tensor, captions: list[list[str]], minutes: float, batch: int, lr: float
 ) -> tuple[CLIP, torch.Tensor]:
-    """Train for so many minutes; the learning rate follows the clock (linear warm-up, cosine).
+    """Train for so many minutes, each time with one of a picture's captions.
 
     Args:
         pictures: uint8 (N, 64, 64).
@@ -160,32 +140,14 @@ def train(
         The model, and the tokens in use (V).
     """
     tokens, first, used = tokenize(captions)
-    model = build(len(used)).train()
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    rest = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6)
-    generator = torch.Generator().manual_seed(0)
-    start, step, done = time.monotonic(), 0, 0.0
-    with tqdm(total=100, desc="train", disable=None) as bar:
-        while done < 1:
-            for chosen in torch.randperm(len(pictures), generator=generator).split(batch)[:-1]:
-                done = (time.monotonic() - start) / (60 * minutes)
-                for group in optimizer.param_groups:
-                    group["lr"] = lr * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * min(1, done)))
-                if done >= 1:
-                    break
-                draw = torch.rand(len(chosen), generator=generator) * (first[chosen + 1] - first[chosen])
-                loss = step_loss(model, images_of(pictures[chosen], generator), tokens[first[chosen] + draw.long()])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                model.logit_scale.data.clamp_(0, math.log(100))
-                step += 1
-                bar.n = int(100 * done)
-                if step % 100 == 0:
-                    bar.write(f"step {step}: loss {loss.item():.3f}, scale {model.logit_scale.exp().item():.1f}")
-    return model.eval(), used
+    model = build(len(used))
+
+    def batch_of(chosen: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        draw = torch.rand(len(chosen), generator=generator) * (first[chosen + 1] - first[chosen])
+        return images_of(pictures[chosen], generator), tokens[first[chosen] + draw.long()]
+
+    fit(model, len(pictures), batch_of, minutes=minutes, batch=batch, lr=lr)
+    return model, used
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
