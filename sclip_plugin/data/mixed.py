@@ -1,6 +1,6 @@
 """The mixed loader: one DataLoader whose workers give whole batches of B pairs and U unpaired images.
 
-Without unpaired images it gives batches as open_clip's own loader does: images and tokens.
+Without unpaired images and keywords it gives batches as open_clip's own loader does: images and tokens.
 
 Legend: B pairs and U unpaired images per rank and micro-step, W ranks, S micro-steps per epoch, K keywords.
 """
@@ -70,12 +70,12 @@ class MixedDataset(IterableDataset):
     def collate(self, pairs: list, images: list, counts: Counter) -> MixedBatch:
         """One batch of decoded (image, caption) pairs and unpaired images, stacked and tokenised once.
 
-        Where the configuration has no unpaired set the batch is two tensors, as open_clip's own loader gives.
+        Where there are neither unpaired images nor keywords the batch is two tensors, as open_clip's own loader gives.
         """
         # in a worker this stacks into shared memory, from which the batch is handed over without another copy
         pixels = default_collate([image for image, _ in pairs] + images)
         texts = [caption for _, caption in pairs]
-        if self.config.unpaired is None:
+        if self.config.unpaired is None and self.vocabulary is None:
             return MixedBatch(pixels, self.tokenizer(texts), Counter(counts))
         candidates = None
         if self.vocabulary is not None:
@@ -92,8 +92,8 @@ class MixedDataset(IterableDataset):
 class MixedLoader:
     """Iterates over batches; one iteration is one epoch of exactly `num_batches` micro-steps.
 
-    A batch is (`MixedImages`, `MixedTexts`), or without unpaired images (pixels, tokens): tensors (B, 3, H, W) and
-    (B, L).
+    A batch is (`MixedImages`, `MixedTexts`), or without unpaired images and keywords (pixels, tokens): tensors
+    (B, 3, H, W) and (B, L).
 
     Args:
         config: the data sets and their batches.

@@ -17,6 +17,17 @@ def candidate_sets(plan: Tensor, keyword_candidates: Tensor) -> Tensor:
     return keyword_candidates[plan.argmax(dim=1)]
 
 
+def own_keywords(keyword_candidates: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, K): A / |A|, equal weights over each caption's own keywords; zero where it holds none (ours).
+
+    Args:
+        keyword_candidates: A, bool (B, K).
+        dtype: of the result.
+    """
+    own = keyword_candidates.to(dtype)
+    return own / own.sum(dim=1, keepdim=True).clamp(min=1)
+
+
 def keyword_targets(choice: str, cosine: Tensor, logit_scale: Tensor, candidates: Tensor) -> Tensor:
     """R (U, K): weights over each row's candidates that sum to 1; a row without candidates is zero.
 

@@ -65,8 +65,9 @@ class SClipLoss(ClipLoss):
 
     Args:
         local_loss, gather_with_grad, cache_labels, rank, world_size: as in `ClipLoss`.
-        pseudo_label, sinkhorn_iterations, epsilon, caption_weight, keyword_weight, keyword_targets, detach_targets: as
-            in `LossSettings`, where each default has its source. `detach_targets=False` is for one process only.
+        pseudo_label, sinkhorn_iterations, epsilon, caption_weight, keyword_weight, keyword_targets, detach_targets,
+            pair_keyword_weight: as in `LossSettings`, where each default has its source. `detach_targets=False` is for
+            one process only.
 
     Attributes:
         settings: the `LossSettings`.
@@ -110,9 +111,17 @@ class SClipLoss(ClipLoss):
         keyword_weight: float = LossSettings.keyword_weight,
         keyword_targets: str = LossSettings.keyword_targets,
         detach_targets: bool = LossSettings.detach_targets,
+        pair_keyword_weight: float = LossSettings.pair_keyword_weight,
     ) -> None:
         settings = LossSettings(
-            pseudo_label, sinkhorn_iterations, epsilon, caption_weight, keyword_weight, keyword_targets, detach_targets
+            pseudo_label=pseudo_label,
+            sinkhorn_iterations=sinkhorn_iterations,
+            epsilon=epsilon,
+            caption_weight=caption_weight,
+            keyword_weight=keyword_weight,
+            keyword_targets=keyword_targets,
+            pair_keyword_weight=pair_keyword_weight,
+            detach_targets=detach_targets,
         )
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in 0 … world_size - 1, got rank={rank!r}, world_size={world_size!r}")
@@ -140,7 +149,8 @@ class SClipLoss(ClipLoss):
             text_features: T, (B, D).
             logit_scale: s, one-element tensor.
             logit_bias: added to the logits (SigLIP-initialised models; softmax does not see it).
-            unpaired_features: Q, (U, D); None: the loss is `ClipLoss`.
+            unpaired_features: Q, (U, D); None: the loss is `ClipLoss`, with the pairs' own keyword term where
+                `pair_keyword_weight` is above 0 and there are keywords.
             keyword_features: this rank's contiguous shard of G, (ceil(K/W), D), the last one padded; under accumulation
                 A copies of it, (A·ceil(K/W), D), whose mean is used. None: no keyword level.
             keyword_candidates: A, bool (B, K).
@@ -148,16 +158,19 @@ class SClipLoss(ClipLoss):
 
         Returns:
             dict with 0-dim `contrastive_loss`, `caption_loss` and `keyword_loss` (the last two are absent where their
-            inputs are), or their sum. Gradient flows into all features and into s; the targets are constants.
+            inputs are), and `pair_keyword_loss` where its weight is above 0, or their sum. Gradient flows into all
+            features and into s; the targets are constants.
 
         Raises:
             ValueError: shapes that do not fit, naming the argument.
         """
+        keyed = keyword_features is not None or keyword_candidates is not None
         if unpaired_features is None:
-            stock: Tensor | dict[str, Tensor] = super().forward(
-                image_features, text_features, logit_scale, logit_bias, output_dict
-            )
-            return stock
+            stock: dict[str, Tensor] = super().forward(image_features, text_features, logit_scale, logit_bias, True)
+            if keyed and self.settings.pair_keyword_weight > 0:
+                labels = self._keywords(keyword_features, keyword_candidates, image_features)
+                stock["pair_keyword_loss"] = self._pair_keyword_level(self._rows(image_features), *labels, logit_scale)
+            return stock if output_dict else _total(stock)
         _check_features(image_features, text_features, unpaired_features)
         view = self._view(image_features, text_features, unpaired_features)
         losses, caption_logits = self._contrastive(view, logit_scale, logit_bias)
@@ -165,11 +178,13 @@ class SClipLoss(ClipLoss):
             plan = self._plan(view, logit_scale)
         losses["caption_loss"] = self.settings.caption_weight * soft_cross_entropy(caption_logits, plan)
         keywords = candidates = None
-        if keyword_features is not None or keyword_candidates is not None:
+        if keyed:
             keywords, candidates = self._keywords(keyword_features, keyword_candidates, image_features)
             losses["keyword_loss"] = self.settings.keyword_weight * self._keyword_level(
                 view.queries, keywords, candidates, plan, logit_scale
             )
+            if self.settings.pair_keyword_weight > 0:
+                losses["pair_keyword_loss"] = self._pair_keyword_level(view.images, keywords, candidates, logit_scale)
         if self.observer is not None:
             self.observer(Observation(plan, view.queries, keywords, candidates, logit_scale, losses))
         return losses if output_dict else _total(losses)
@@ -182,6 +197,10 @@ class SClipLoss(ClipLoss):
         if self.local_loss:
             return _View(images, texts, queries, all_images, all_texts, all_queries, self.rank * images.shape[0])
         return _View(all_images, all_texts, all_queries, all_images, all_texts, all_queries, 0)
+
+    def _rows(self, tensor: Tensor) -> Tensor:
+        """The rows of a feature matrix that this rank's loss is computed over."""
+        return tensor if self.local_loss else self._gather(tensor, "own")
 
     def _gather(self, tensor: Tensor, otherwise: Gradient) -> Tensor:
         gradient: Gradient = "all" if self.gather_with_grad else otherwise
@@ -239,6 +258,26 @@ class SClipLoss(ClipLoss):
             targets = partial_labels.keyword_targets(self.settings.keyword_targets, cosine, scale, sets)
         return soft_cross_entropy(scale * cosine, targets)
 
+    def _pair_keyword_level(self, images: Tensor, keywords: Tensor, candidates: Tensor, scale: Tensor) -> Tensor:
+        """L_pair: each paired image learns its own caption's keywords, in equal parts (ours).
+
+        The mean is over the pairs, of all ranks, whose caption holds a keyword.
+
+        Args:
+            images: rows of I, (b, D).
+            keywords: G, (K, D).
+            candidates: A of all ranks, bool (W·B, K).
+            scale: s.
+        """
+        first = self.rank * len(images) if len(images) < len(candidates) else 0
+        logits = scale * at_least_float32(images @ keywords.T)
+        targets = partial_labels.own_keywords(candidates[first : first + len(images)], logits.dtype)
+        # under local_loss a rank has 1/W of the rows, and the mean over ranks is to be the mean over rows
+        share = len(candidates) / len(images)
+        counted = candidates.any(dim=1).sum().clamp(min=1)
+        total = soft_cross_entropies(logits, targets).sum()
+        return self.settings.pair_keyword_weight * share * total / counted
+
 
 def _total(losses: dict[str, Tensor]) -> Tensor:
     total, *rest = losses.values()
@@ -247,10 +286,15 @@ def _total(losses: dict[str, Tensor]) -> Tensor:
     return total
 
 
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """0-dim: mean over rows of −Σ targets·log_softmax(logits); both (N, M). A row of zero targets adds 0."""
+def soft_cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
+    """(N,): −Σ targets·log_softmax(logits) of each row; both (N, M). A row of zero targets gives 0."""
     mass = targets.sum(dim=1)
-    return (mass * torch.logsumexp(logits, dim=1) - (targets * logits).sum(dim=1)).mean()
+    return mass * torch.logsumexp(logits, dim=1) - (targets * logits).sum(dim=1)
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """0-dim: the mean over rows of `soft_cross_entropies`."""
+    return soft_cross_entropies(logits, targets).mean()
 
 
 def _logits(rows: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:

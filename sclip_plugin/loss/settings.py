@@ -34,6 +34,8 @@ class LossSettings:
         caption_weight: weight of the caption-level term, at least 0.
         keyword_weight: weight of the keyword-level term, at least 0.
         keyword_targets: weights over an unpaired image's candidate keywords, one of `KEYWORD_TARGETS`.
+        pair_keyword_weight: weight of the pairs' own keyword term, at least 0: each paired image learns the keywords of
+            its caption. It needs no unpaired images, and is the control for what these bring.
         detach_targets: whether the transport plan is a constant (docs/method.md). False lets gradient run through it,
             as in the authors' code, for study.
 
@@ -47,6 +49,7 @@ class LossSettings:
     caption_weight: float = field(default=0.5, metadata=_from("authors' code"))
     keyword_weight: float = field(default=0.5, metadata=_from("authors' code"))
     keyword_targets: str = field(default="similarity", metadata=_from("authors' code, clamped at 0 by us"))
+    pair_keyword_weight: float = field(default=0.0, metadata=_from("ours; the paper has no such term"))
     detach_targets: bool = field(default=True, metadata=_from("ours"))
 
     def __post_init__(self) -> None:
@@ -59,7 +62,7 @@ class LossSettings:
                 raise ValueError(
                     f"epsilon={self.epsilon!r} has no effect with pseudo_label={self.pseudo_label!r}: only ot-* use it"
                 )
-        for name in ("caption_weight", "keyword_weight"):
+        for name in ("caption_weight", "keyword_weight", "pair_keyword_weight"):
             weight = getattr(self, name)
             if not (weight >= 0 and math.isfinite(weight)):
                 raise ValueError(f"{name} must be a finite number ≥ 0, got {weight!r}")

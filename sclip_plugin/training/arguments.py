@@ -36,7 +36,7 @@ class TrainingArguments:
     Attributes:
         supervised: whether the run trains open_clip's own loss on the pairs alone (`--loss clip`), as the baseline.
         paired: the images with captions.
-        unpaired: the images without; None in a supervised run.
+        unpaired: the images without; None in a supervised run, and where only the pairs' own keywords are learned.
         val_data: the host's validation data, or a retrieval set; None: neither.
         zeroshot_data: folder of each classification set by its name.
         keywords: the keyword file; None: no keyword level.
@@ -102,7 +102,7 @@ class TrainingArguments:
                 args.train_data_upsampling_factors,
                 args.train_num_samples,
             ),
-            unpaired=None if supervised else _unpaired(args),
+            unpaired=None if supervised or not args.unpaired_data else _unpaired(args),
             val_data=args.val_data,
             zeroshot_data=args.zeroshot_data,
             keywords=args.keywords,
@@ -147,6 +147,7 @@ def _loss_settings(args: argparse.Namespace) -> LossSettings:
         caption_weight=args.sclip_caption_weight,
         keyword_weight=args.sclip_keyword_weight,
         keyword_targets=args.sclip_keyword_targets,
+        pair_keyword_weight=args.sclip_pair_keyword_weight,
     )
 
 

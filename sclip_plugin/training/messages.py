@@ -24,10 +24,10 @@ def announce(route: str, arguments: TrainingArguments, config: MixedConfig, keyw
     if arguments.supervised:
         what = f"B={config.batch_size} supervised: open_clip's own loss on the pairs alone"
     else:
-        what = (
-            f"B={config.batch_size} U={config.unpaired_batch_size} K={keywords} "
-            f"pseudo-label={arguments.loss.pseudo_label}"
-        )
+        labels = f"pseudo-label={arguments.loss.pseudo_label}" if config.unpaired else "no unpaired images"
+        own = arguments.loss.pair_keyword_weight
+        what = f"B={config.batch_size} U={config.unpaired_batch_size} K={keywords} {labels}"
+        what += f" pair-keyword-weight={own:g}" if own else ""
     logging.info(f"sclip_plugin {__version__} active by {route}: {what}")
     unpaired = config.unpaired
     beside = "" if unpaired is None else f" and {unpaired.total or 'an unknown number of'} unpaired images"

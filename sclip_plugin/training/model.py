@@ -25,8 +25,8 @@ class _MixedForward(nn.Module):
     def forward(self, image: Any = None, text: Any = None) -> Any:
         """The stock output for tensors; for a mixed batch a dict with the arguments of `SClipLoss.forward`.
 
-        One pass of the image tower serves paired and unpaired images, so that BatchNorm sees both. The authors' code
-        makes two passes.
+        Where a batch has no unpaired images, `unpaired_features` is absent. One pass of the image tower serves paired
+        and unpaired images, so that BatchNorm sees both. The authors' code makes two passes.
         """
         if not isinstance(image, MixedImages):
             return super().forward(image, text)
@@ -34,7 +34,8 @@ class _MixedForward(nn.Module):
         output = super().forward(image.pixels, text.tokens)
         features = output.pop("image_features")
         output["image_features"] = features[: image.num_paired]
-        output["unpaired_features"] = features[image.num_paired :]
+        if len(image.pixels) > image.num_paired:
+            output["unpaired_features"] = features[image.num_paired :]
         if text.candidates is not None:
             output["keyword_features"] = self._encode_keywords()
             output["keyword_candidates"] = text.candidates

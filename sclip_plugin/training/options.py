@@ -25,6 +25,7 @@ DEFAULTS = {
     "sclip_caption_weight": LossSettings.caption_weight,
     "sclip_keyword_weight": LossSettings.keyword_weight,
     "sclip_keyword_targets": LossSettings.keyword_targets,
+    "sclip_pair_keyword_weight": LossSettings.pair_keyword_weight,
 }
 FLAGS = (
     "--unpaired-data",
@@ -39,8 +40,21 @@ FLAGS = (
     "--sclip-caption-weight",
     "--sclip-keyword-weight",
     "--sclip-keyword-targets",
+    "--sclip-pair-keyword-weight",
     "--sclip-draft-jpeg",
     "--zeroshot-data",
+)
+# of these, what says something of the unpaired images only
+OF_UNPAIRED = (
+    "--unpaired-num-samples",
+    "--unpaired-batch-size",
+    "--unpaired-upsampling-factors",
+    "--sclip-pseudo-label",
+    "--sclip-sinkhorn-iterations",
+    "--sclip-epsilon",
+    "--sclip-caption-weight",
+    "--sclip-keyword-weight",
+    "--sclip-keyword-targets",
 )
 LARGEST_SEED = 2**31 - 1  # NumPy's seeds end at twice this, and open_clip adds a rank's number to one
 BOTH = ("--zeroshot-data",)  # of these, what the supervised baseline takes too
@@ -128,6 +142,13 @@ def _add_loss_settings(group: argparse._ArgumentGroup) -> None:
         choices=KEYWORD_TARGETS,
         help=f"Weights over an image's candidate keywords. Default: {standard.keyword_targets}.",
     )
+    add(
+        "--sclip-pair-keyword-weight",
+        type=_weight,
+        metavar="W",
+        help="Weight with which each paired image learns its own caption's keywords (ours, not the paper's); above 0 "
+        f"--unpaired-data may be left out. Default: {standard.pair_keyword_weight:g}.",
+    )
 
 
 Number = TypeVar("Number", int, float)
@@ -188,7 +209,7 @@ def check(args: argparse.Namespace) -> bool:
         for name, value in DEFAULTS.items():
             if getattr(args, name) is None:
                 setattr(args, name, value)
-        args.unpaired_batch_size = args.unpaired_batch_size or args.batch_size
+        args.unpaired_batch_size = (args.unpaired_batch_size or args.batch_size) if args.unpaired_data else 0
     args.zeroshot_data = dict(_named_folder(text) for text in args.zeroshot_data or [])
     args.lock_text_freeze_layer_norm = args.lock_text_freeze_layer_norm or args.lock_text
     return True
@@ -223,6 +244,8 @@ def _refuse_host_flags(args: argparse.Namespace) -> None:
         raise UsageError(f"--dataset-type {args.dataset_type} does not work with {loss}: it reads tar shards{hint}")
     for flag in ("--train-data", "--unpaired-data") if args.loss == "sclip" else ("--train-data",):
         value = getattr(args, dest(flag))
+        if not value and flag == "--unpaired-data" and args.sclip_pair_keyword_weight:
+            continue  # the control without unpaired images
         if not value:
             raise UsageError(f"{loss} needs {flag}")
         if os.path.splitext(value)[1].lower() in (".csv", ".tsv"):
@@ -254,9 +277,13 @@ def _refuse_useless(args: argparse.Namespace) -> None:
     for flag in ("--sclip-epsilon", "--sclip-sinkhorn-iterations"):
         if given(args, flag) and not LossSettings(pseudo_label=choice).uses_transport:
             raise UsageError(f"{flag} does nothing with --sclip-pseudo-label {choice}: only ot-* use it")
-    for flag in ("--keyword-template", "--sclip-keyword-weight", "--sclip-keyword-targets"):
+    of_keywords = ("--keyword-template", "--sclip-keyword-weight", "--sclip-keyword-targets")
+    for flag in (*of_keywords, "--sclip-pair-keyword-weight"):
         if given(args, flag) and not args.keywords:
             raise UsageError(f"{flag} does nothing without --keywords")
+    for flag in OF_UNPAIRED:
+        if given(args, flag) and not args.unpaired_data:
+            raise UsageError(f"{flag} does nothing without --unpaired-data")
     if given(args, "--unpaired-upsampling-factors") and not args.dataset_resampled:
         raise UsageError("--unpaired-upsampling-factors needs --dataset-resampled")
 

@@ -25,12 +25,14 @@ class Case:
     gather_with_grad: bool = True
     dtype: torch.dtype = torch.float64
     accumulation: int = 1
+    unpaired: bool = True
 
     def __str__(self):
         mode = "local" if self.local_loss else "gathered"
         kind = f"{self.settings.pseudo_label}/{self.settings.keyword_targets}/{self.settings.sinkhorn_iterations}"
         gradient = "with-grad" if self.gather_with_grad else "stock-grad"
-        return f"{mode}-{gradient}-{kind}-K{self.K}-A{self.accumulation}-{str(self.dtype)[6:]}"
+        own = f"-own{self.settings.pair_keyword_weight}{'' if self.unpaired else '-alone'}"
+        return f"{mode}-{gradient}-{kind}-K{self.K}-A{self.accumulation}-{str(self.dtype)[6:]}{own}"
 
 
 def all_cases():
@@ -43,6 +45,9 @@ def all_cases():
         cases += [Case(Settings(), K=K, **mode) for K in (1, 2, 6, 7, None)]
         cases += [Case(Settings(), accumulation=2, **mode), Case(Settings("ot-text"), K=1, accumulation=2, **mode)]
         cases += [Case(Settings(sinkhorn_iterations=0), **mode), Case(Settings("ot-text", 3, 0.2, 1.5, 0.3), **mode)]
+        own = Settings(pair_keyword_weight=0.7)
+        cases += [Case(own, K=K, accumulation=A, **mode) for K, A in ((5, 1), (2, 1), (5, 2))]
+        cases += [Case(own, unpaired=False, K=K, accumulation=A, **mode) for K, A in ((5, 1), (7, 2))]
         if gather_with_grad:
             cases += [Case(Settings(label), dtype=torch.float32, **mode) for label in PSEUDO_LABELS]
     return cases
@@ -63,8 +68,9 @@ def make_raw(case, world_size):
     raw = {
         "images": torch.randn(rows * B, N, generator=generator, dtype=torch.float64),
         "texts": torch.randn(rows * B, N, generator=generator, dtype=torch.float64),
-        "unpaired": torch.randn(rows * U, N, generator=generator, dtype=torch.float64),
     }
+    if case.unpaired:
+        raw["unpaired"] = torch.randn(rows * U, N, generator=generator, dtype=torch.float64)
     if case.K:
         raw["keywords"] = torch.randn(case.K, N, generator=generator, dtype=torch.float64)
         raw["candidates"] = torch.rand(rows * B, case.K, generator=generator) < 0.6
@@ -77,8 +83,9 @@ def encode(towers, raw):
         "image_features": F.normalize(raw["images"] @ towers["image"], dim=-1),
         "text_features": F.normalize(raw["texts"] @ towers["text"], dim=-1),
         "logit_scale": towers["log_scale"].exp(),
-        "unpaired_features": F.normalize(raw["unpaired"] @ towers["image"], dim=-1),
     }
+    if "unpaired" in raw:
+        inputs["unpaired_features"] = F.normalize(raw["unpaired"] @ towers["image"], dim=-1)
     if "keywords" in raw:
         inputs["keyword_features"] = F.normalize(raw["keywords"] @ towers["text"], dim=-1)
         inputs["keyword_candidates"] = raw["candidates"]

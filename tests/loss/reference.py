@@ -24,6 +24,7 @@ class Settings:
     keyword_weight: float = 0.5
     keyword_targets: str = "similarity"
     detach_targets: bool = True
+    pair_keyword_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,29 @@ def contrastive(images, texts, unpaired, s, columns, bias):
     )
 
 
+def pair_keywords(images, s, keywords, candidates):
+    """Mean over the pairs that have a keyword of the cross-entropy against their own keywords, in equal parts."""
+    total, counted = 0.0 * s, 0
+    for image, own in zip(images, candidates):
+        chosen = [k for k in range(len(keywords)) if own[k]]
+        if chosen:
+            weights = [1 / len(chosen) if k in chosen else 0.0 for k in range(len(keywords))]
+            total = total + cross_entropy([image], keywords, s, [torch.tensor(weights, dtype=images.dtype)])
+            counted += 1
+    return total / max(1, counted)
+
+
 def reference_loss(
     images, texts, s, unpaired=None, keywords=None, candidates=None, settings=Settings(), bias=0.0, columns=None
 ):
     """The terms of the loss, as a dict of 0-dim tensors under SClipLoss's names."""
     columns = columns or Columns(images, texts, unpaired)
     terms = {"contrastive_loss": contrastive(images, texts, unpaired, s, columns, bias)}
+    if keywords is not None and settings.pair_keyword_weight > 0:
+        own = pair_keywords(images, s, keywords, candidates)
     if unpaired is None:
+        if keywords is not None and settings.pair_keyword_weight > 0:
+            terms["pair_keyword_loss"] = settings.pair_keyword_weight * own
         return terms
     with torch.set_grad_enabled(not settings.detach_targets):
         plan = pseudo_labels(images, texts, unpaired, s, settings)
@@ -129,4 +146,6 @@ def reference_loss(
             nearest = int(plan[u].argmax())
             targets.append(keyword_weights(cosines, candidates[nearest], s, settings.keyword_targets))
     terms["keyword_loss"] = settings.keyword_weight * cross_entropy(unpaired, keywords, s, targets)
+    if settings.pair_keyword_weight > 0:
+        terms["pair_keyword_loss"] = settings.pair_keyword_weight * own
     return terms

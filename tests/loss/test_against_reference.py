@@ -62,6 +62,39 @@ def test_scales_equal_the_transcription(scale):
         compare(make_inputs(5, 6, 4, scale=scale, D=16), settings, 1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("unpaired", [True, False])
+@pytest.mark.parametrize("size", [(5, 7, 4), (1, 3, 3), (6, 2, 1)], ids=str)
+def test_keywords_on_pairs_equal_the_transcription(size, unpaired, dtype):
+    B, U, K = size
+    settings = Settings(pair_keyword_weight=0.8)
+    for seed, share in enumerate((0.0, 0.4, 1.0)):
+        inputs = make_inputs(B, U, K, seed=seed, dtype=dtype, share=share)
+        if not unpaired:
+            del inputs["unpaired_features"]
+        compare(inputs, settings, TOLERANCE[dtype])
+
+
+def test_keywords_on_pairs_leave_the_other_terms_as_they_are():
+    inputs = make_inputs(5, 7, 4)
+    without, beside = SClipLoss(), SClipLoss(pair_keyword_weight=1.0)
+    plain, more = without(**inputs, output_dict=True), beside(**inputs, output_dict=True)
+    assert set(more) == {*plain, "pair_keyword_loss"}
+    for name, value in plain.items():
+        assert torch.equal(more[name], value), name
+    assert more["pair_keyword_loss"] > 0
+
+
+def test_keywords_on_pairs_alone_are_clip_loss_and_one_term():
+    inputs = make_inputs(5, 7, 4)
+    del inputs["unpaired_features"]
+    terms = SClipLoss(pair_keyword_weight=0.5)(**inputs, output_dict=True)
+    assert list(terms) == ["contrastive_loss", "pair_keyword_loss"]
+    plain = {name: inputs[name] for name in ("image_features", "text_features", "logit_scale")}
+    assert torch.equal(terms["contrastive_loss"], ClipLoss()(**plain))
+    assert list(SClipLoss()(**inputs, output_dict=True)) == ["contrastive_loss"]
+
+
 def test_weights_scale_their_terms_and_zero_switches_off():
     inputs = make_inputs(4, 5, 3)
     one = SClipLoss(caption_weight=1.0, keyword_weight=1.0)(**inputs, output_dict=True)

@@ -49,7 +49,7 @@ def transcribe(case, towers, inputs, columns=None):
         inputs["image_features"],
         inputs["text_features"],
         inputs["logit_scale"],
-        inputs["unpaired_features"],
+        inputs.get("unpaired_features"),
         inputs.get("keyword_features"),
         inputs.get("keyword_candidates"),
         case.settings,
@@ -71,7 +71,7 @@ def stock_gradients(case, world_size):
     inputs = encode(towers, make_raw(case, world_size))
     if case.local_loss:  # the mean of the ranks' losses has every row once; the columns carry no gradient
         names = ("image_features", "text_features", "unpaired_features")
-        columns = Columns(*(inputs[name].detach() for name in names))
+        columns = Columns(*(inputs[name].detach() if name in inputs else None for name in names))
         total = sum(transcribe(case, towers, inputs, columns).values())
     else:
         for rank in range(world_size):

@@ -37,6 +37,20 @@ def refusal(parse, capsys, arguments) -> str:
         ({"train_data": "captions.csv"}, "csv data does not work"),
         ({"dataset_type": "synthetic"}, "--dataset-type synthetic does not work"),
         ({"unpaired_data": None}, "--loss sclip needs --unpaired-data"),
+        ({"unpaired_data": None, "sclip_pair_keyword_weight": 0}, "--loss sclip needs --unpaired-data"),
+        (
+            {"unpaired_data": None, "sclip_pair_keyword_weight": 1, "sclip_caption_weight": 1},
+            "--sclip-caption-weight does nothing without --unpaired-data",
+        ),
+        (
+            {"unpaired_data": None, "sclip_pair_keyword_weight": 1, "unpaired_batch_size": 4},
+            "--unpaired-batch-size does nothing without --unpaired-data",
+        ),
+        (
+            {"keywords": None, "sclip_pair_keyword_weight": 1},
+            "--sclip-pair-keyword-weight does nothing without --keywords",
+        ),
+        ({"sclip_pair_keyword_weight": -1}, "--sclip-pair-keyword-weight: must be a number ≥ 0"),
         ({"train_data": None}, "--loss sclip needs --train-data"),
         ({"sclip_epsilon": 0.1, "sclip_pseudo_label": "soft-text"}, "--sclip-epsilon does nothing"),
         ({"sclip_epsilon": -1}, "--sclip-epsilon: must be a number > 0, got '-1'"),

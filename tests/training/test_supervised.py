@@ -42,7 +42,7 @@ def epochs(parse, arguments):
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("seed", [0, 3])
-def test_both_arms_of_a_seed_see_the_same_pairs_captions_and_crops_in_the_same_order(
+def test_the_arms_of_a_seed_see_the_same_pairs_captions_and_crops_in_the_same_order(
     workers, seed, parse, several_captions, tiny_model, tmp_path
 ):
     common = {"workers": workers, "seed": seed, "batch_size": 8}
@@ -51,6 +51,11 @@ def test_both_arms_of_a_seed_see_the_same_pairs_captions_and_crops_in_the_same_o
     supervised = list(epochs(parse, clip))
     assert len(sclip) == len(supervised) == 10
     for (pixels, tokens), (other_pixels, other_tokens) in zip(sclip, supervised):
+        assert torch.equal(tokens, other_tokens)
+        assert torch.equal(pixels, other_pixels)
+    control = {"unpaired_data": None, "sclip_pair_keyword_weight": 1}
+    keyed = list(epochs(parse, train_arguments(several_captions, tiny_model, tmp_path, **common, **control)))
+    for (pixels, tokens), (other_pixels, other_tokens) in zip(keyed, supervised, strict=True):
         assert torch.equal(tokens, other_tokens)
         assert torch.equal(pixels, other_pixels)
     other_seed = list(epochs(parse, [*clip, "--seed", str(seed + 1)]))

@@ -71,6 +71,25 @@ def test_trains_with(flags, shards, tiny_model, tmp_path):
     assert ("Keyword_loss" in rows[0]) == ("keywords" not in flags)
 
 
+@pytest.mark.parametrize(("processes", "flags"), [(2, {}), (1, {"accum_freq": 2, "batch_size": 4})])
+def test_trains_on_the_keywords_of_pairs_without_unpaired_images(processes, flags, shards, tiny_model, tmp_path):
+    flags = {"unpaired_data": None, "sclip_pair_keyword_weight": 1, "epochs": 2, **flags}
+    run = run_training(train_arguments(shards, tiny_model, tmp_path, report_to="tensorboard", **flags), processes)
+    assert run.returncode == 0, run.stdout[-3000:]
+    rows = losses(run.stdout)
+    assert set(rows[0]) == {"Contrastive_loss", "Pair_keyword_loss", "Loss"}
+    assert rows[-1]["Pair_keyword_loss"] < rows[0]["Pair_keyword_loss"]
+    assert "U=0 K=5 no unpaired images pair-keyword-weight=1" in run.stdout
+    assert re.search(r"read \d+ pairs\n", run.stdout)
+
+
+def test_trains_with_four_losses(shards, tiny_model, tmp_path):
+    run = run_training(train_arguments(shards, tiny_model, tmp_path, sclip_pair_keyword_weight=0.5))
+    assert run.returncode == 0, run.stdout[-3000:]
+    wanted = {"Contrastive_loss", "Caption_loss", "Keyword_loss", "Pair_keyword_loss", "Loss"}
+    assert set(losses(run.stdout)[0]) == wanted
+
+
 SPY = """
 import random, runpy, types
 import torch, open_clip.loss, webdataset.filters

@@ -37,6 +37,8 @@ DESIGNERS = {  # set → its package; the last two are the shifted domain
     "fluent": "@iconify-json/fluent-emoji-flat@1.2.6",
     "emojione": "@iconify-json/emojione@1.2.3",
     "emojione-v1": "@iconify-json/emojione-v1@1.2.3",
+    "fluent-3d": "@iconify-json/fluent-emoji@1.2.7",
+    "streamline": "@iconify-json/streamline-emojis@1.2.4",
     "openmoji": "@iconify-json/openmoji@1.2.29",
     "fxemoji": "@iconify-json/fxemoji@1.2.2",
 }
