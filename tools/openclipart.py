@@ -21,6 +21,7 @@ COMMON = 9  # a description that more drawings than this have says nothing of on
 # what stands in place of words: addresses of hashes, of mail and of pages, tags
 JUNK = re.compile(r"\bhash\b(\(0x\w+\))?|\b0x[0-9a-f]+\b|\S+@\S+|\bhttps?:\S+|\bwww\.\S+|<[^>]*>", re.IGNORECASE)
 CLIPART_BY = re.compile(r"^clipart by .*? - ", re.IGNORECASE)  # of these titles, all but one copy is a mistake
+NO_NAME = re.compile(r"^clipart by|theme|icon|clip ?art|symbol")  # titles of collections that name nothing
 NUMBERING = re.compile(r"\s*(#\s*\d+|\bv?\d+\.\d+(\.\d+)*\b|\b0\d+\b|(?<=[^\W\d]{3})\d+)(?=[\s,-]|$)")
 NO_KEYWORD = {"unsorted", "openclipart", "theme", "lemon theme icon", "special", "magick", "inkscape", "clipart"}
 RESPELT = {  # keywords that the library's own librarians ran together or cut short, and plurals of common ones
@@ -35,7 +36,7 @@ RESPELT = {  # keywords that the library's own librarians ran together or cut sh
     "device": "device icon",
     "filesystem": "filesystem icon",
     "flags": "flag",
-    "gradients": "gradient",
+    "hardware": "computer hardware",
     "icecream": "ice cream",
     "icons": "icon",
     "latinamerica": "latin america",
@@ -59,6 +60,7 @@ RESPELT = {  # keywords that the library's own librarians ran together or cut sh
     "symbols": "symbol",
     "tools": "tool",
     "toys": "toy",
+    "transport": "transportation",
     "unitedstates": "united states",
     "usholiday": "holiday",
     "vegitable": "vegetable",
@@ -219,7 +221,7 @@ class Library:
     def name(self, drawing: Drawing) -> str:
         """The drawing's title; its file's name where the title is missing or a collection's. May be empty."""
         title, named = tidy(drawing.title), name_of_file(drawing.path, drawing.creator)
-        short = title if len(title.split()) <= 3 and not CLIPART_BY.match(drawing.title) else ""
+        short = title if len(title.split()) <= 2 and not NO_NAME.search(drawing.title.lower()) else ""
         most = 1 if CLIPART_BY.match(drawing.title) else COLLECTION
         own = title if self.titles[undated(drawing.title)] <= most and len(title.split()) <= LONGEST else ""
         found = (text for letters in (3, 2) for text in (own, named, short) if worded(text, letters))
@@ -238,7 +240,7 @@ class Library:
         if not name:
             return []
         words = sorted(keywords(drawing), key=lambda word: (-self.keywords[word], word))
-        fresh = [word for word in words if word not in name]
+        fresh = [word for word in words if f" {word} " not in f" {name} "]
         found = [name]
         if fresh:
             found.append(f"{name}: {', '.join(fresh[:3])}")

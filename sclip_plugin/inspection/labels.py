@@ -3,7 +3,6 @@
 Legend: B pairs, U unpaired images, K keywords, D width, N pictures.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +26,7 @@ class LabelledImage:
     Attributes:
         picture: the image.
         captions: (caption, weight), the heaviest first.
+        sources: the paired images that these captions belong to.
         keywords: (keyword, weight), the heaviest first; empty where the image has no candidate keyword, None without a
             keyword level.
         effective_captions: how many captions the image draws from: the exponential of the weights' entropy.
@@ -34,6 +34,7 @@ class LabelledImage:
 
     picture: Picture
     captions: list[tuple[str, float]]
+    sources: list[Picture]
     keywords: list[tuple[str, float]] | None
     effective_captions: float
 
@@ -70,7 +71,7 @@ def label_images(
     """
     settings = settings or LossSettings()
     captions = [pair.captions[0] for pair in pairs]
-    targets = None
+    targets: Tensor | None = None
     with evaluating(encoder.model), torch.inference_mode():
         queries = encode_pictures(encoder, preprocess, unpaired, batch_size)
         if settings.supports_images:
@@ -87,7 +88,7 @@ def label_images(
             targets = _targets(settings, plan, candidates, queries @ keywords.T, encoder.scale())
     figures.pop("commonest_index", None)
     rows = torch.linspace(0, len(unpaired) - 1, min(shown, len(unpaired))).round().long().tolist()
-    labelled = [_labelled(unpaired, row, plan, captions, targets, list(vocabulary or ())) for row in rows]
+    labelled = [_labelled(unpaired, row, plan, pairs, targets, list(vocabulary or ())) for row in rows]
     return labelled, {name: value.item() for name, value in figures.items()}
 
 
@@ -110,20 +111,22 @@ def _targets(settings: LossSettings, plan: Tensor, candidates: Tensor, cosine: T
 
 
 def _labelled(
-    unpaired: list[Picture], row: int, plan: Tensor, captions: list[str], targets: Tensor | None, keywords: list[str]
+    unpaired: list[Picture], row: int, plan: Tensor, pairs: list[Picture], targets: Tensor | None, keywords: list[str]
 ) -> LabelledImage:
+    nearest = _heaviest(plan[row], len(pairs))
     return LabelledImage(
         picture=unpaired[row],
-        captions=_heaviest(plan[row], captions),
-        keywords=None if targets is None else _heaviest(targets[row], keywords),
+        captions=[(pairs[j].captions[0], weight) for j, weight in nearest],
+        sources=[pairs[j] for j, _ in nearest],
+        keywords=None if targets is None else [(keywords[k], w) for k, w in _heaviest(targets[row], len(keywords))],
         effective_captions=entropy(plan[row]).exp().item(),
     )
 
 
-def _heaviest(weights: Tensor, names: Sequence[str]) -> list[tuple[str, float]]:
-    """The names with the largest weights above 0, the heaviest first."""
-    found = weights.topk(min(SHOWN, len(names)))
-    return [(names[j], weight) for weight, j in zip(found.values.tolist(), found.indices.tolist()) if weight > 0]
+def _heaviest(weights: Tensor, count: int) -> list[tuple[int, float]]:
+    """(place, weight) of the largest of so many weights, those above 0, the heaviest first."""
+    found = weights.topk(min(SHOWN, count))
+    return [(j, weight) for weight, j in zip(found.values.tolist(), found.indices.tolist()) if weight > 0]
 
 
 def encode_pictures(encoder: Encoder, preprocess: Preprocess, pictures: list[Picture], batch_size: int) -> Tensor:

@@ -11,12 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from sclip_plugin.inspection.labels import LabelledImage
+from sclip_plugin.inspection.pictures import Picture
 
 COLUMNS = 2
+LINES = 7.3  # height of an image's bars, in bars
 CELL = (5.2, 1.75)  # inches that an image takes with its bars
 HEADER = 0.85  # inches of the title and the figures
 CAPTION, KEYWORD = "#e9b7a6", "#bcd8d2"
-LONGEST = 46  # letters of a caption that are shown
+LEGEND = (("pseudo-captions, beside the paired image of each", CAPTION), ("candidate keywords", KEYWORD))
+LONGEST = 42  # letters of a caption that are shown
 UNITS = (  # how each figure is named and shown, in this order
     ("effective_captions", "captions an image draws from: {:.1f}"),
     ("captions_used", "captions in use: {:.0%}"),
@@ -30,6 +33,8 @@ body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1100px; ma
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(460px, 1fr)); gap: 1.2em }
 .card { display: flex; gap: 1em } .card img { width: 130px; height: 130px; object-fit: contain; background: #f3f3f1 }
 .card div { flex: 1; min-width: 0 } .row { padding: 0 .4em; margin: 2px 0 } small { color: #666 }
+.card .row img { width: 1.4em; height: 1.4em; vertical-align: middle; margin-right: .4em }
+.legend span { padding: 0 .5em; margin-right: .7em }
 """
 
 
@@ -40,6 +45,11 @@ def sentences(figures: dict[str, float]) -> list[str]:
         figures: from `label_images`.
     """
     return [words.format(figures[name]) for name, words in UNITS if name in figures]
+
+
+def _legend(labelled: list[LabelledImage]) -> tuple[tuple[str, str], ...]:
+    """(words, colour) of each kind of bar that the images have."""
+    return LEGEND if any(image.keywords is not None for image in labelled) else LEGEND[:1]
 
 
 def _short(text: str) -> str:
@@ -55,18 +65,25 @@ def draw(labelled: list[LabelledImage], title: str, figures: dict[str, float]) -
     said = sentences(figures)
     for line, part in enumerate((said[:3], said[3:])):
         figure.text(0.015, 1 - (0.36 + 0.2 * line) / height, "    ".join(part), fontsize=8.5, va="top", color="#555")
+    for place, (words, colour) in enumerate(_legend(labelled)):
+        box = {"facecolor": colour, "edgecolor": "none", "pad": 2.5}
+        figure.text(0.985, 1 - (0.16 + 0.24 * place) / height, words, fontsize=8.5, va="center", ha="right", bbox=box)
     for number, image in enumerate(labelled):
         row, column = divmod(number, COLUMNS)
         left, bottom = column / COLUMNS, (height - HEADER - CELL[1] * (row + 1)) / height
         place = (left + 0.012, bottom + 0.05 / height, 1.45 / width, (CELL[1] - 0.2) / height)
-        _thumbnail(figure.add_axes(place), image)
-        place = (left + 1.68 / width, bottom, (CELL[0] - 1.75) / width, (CELL[1] - 0.13) / height)
-        _bars(figure.add_axes(place), image)
+        _thumbnail(figure.add_axes(place), image.picture)
+        tall = (CELL[1] - 0.13) / height
+        _bars(figure.add_axes((left + 1.95 / width, bottom, (CELL[0] - 2.02) / width, tall)), image)
+        for line, source in enumerate(image.sources):
+            side = tall / LINES
+            place = (left + 1.7 / width, bottom + tall - side * (line + 0.95), 0.23 / width, 0.9 * side)
+            _thumbnail(figure.add_axes(place), source)
     return figure
 
 
-def _thumbnail(axes: Axes, image: LabelledImage) -> None:
-    axes.imshow(image.picture.open())
+def _thumbnail(axes: Axes, picture: Picture) -> None:
+    axes.imshow(picture.open())
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_color("#ddd")
@@ -80,7 +97,7 @@ def _plain(text: str) -> str:
 def _bars(axes: Axes, image: LabelledImage) -> None:
     axes.set_axis_off()
     axes.set_xlim(0, 1)
-    axes.set_ylim(7.3, 0)
+    axes.set_ylim(LINES, 0)
     captions = image.captions or [("no pseudo-caption", 0.0)]
     for place, (text, weight) in enumerate(captions):
         _bar(axes, place, text, weight, CAPTION)
@@ -108,22 +125,30 @@ def page(labelled: list[LabelledImage], title: str, figures: dict[str, float]) -
     said = "".join(f"<li>{html.escape(line)}</li>" for line in sentences(figures))
     body = "".join(_html_card(image) for image in labelled)
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
-    return f"{head}<h1>{html.escape(title)}</h1><ul>{said}</ul><div class=cards>{body}</div></html>\n"
+    shown = _legend(labelled)
+    legend = "".join(f'<span style="background: {colour}">{words}</span>' for words, colour in shown)
+    top = f"<h1>{html.escape(title)}</h1><ul>{said}</ul><p class=legend>{legend}</p>"
+    return f"{head}{top}<div class=cards>{body}</div></html>\n"
+
+
+def _image(picture: Picture, side: int) -> str:
+    """An HTML image of at most `side` pixels a side, its data inside."""
+    buffer = io.BytesIO()
+    image = picture.open()
+    image.thumbnail((side, side))
+    image.save(buffer, "PNG")
+    return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" alt="">'
 
 
 def _html_card(labelled: LabelledImage) -> str:
-    buffer = io.BytesIO()
-    image = labelled.picture.open()
-    image.thumbnail((260, 260))
-    image.save(buffer, "PNG")
-    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    rows = [_html_row(*one, CAPTION) for one in labelled.captions]
+    pairs = zip(labelled.captions, labelled.sources)
+    rows = [_html_row(*one, CAPTION, _image(source, 48)) for one, source in pairs]
     rows += [_html_row(*one, KEYWORD) for one in labelled.keywords or ()]
     rows += ["<small>no candidate keyword</small> "] * (labelled.keywords == [])
     drawn = f"<small>draws from {labelled.effective_captions:.1f} captions</small>"
-    return f'<div class=card><img src="{source}" alt=""><div>{"".join(rows)}{drawn}</div></div>'
+    return f"<div class=card>{_image(labelled.picture, 260)}<div>{''.join(rows)}{drawn}</div></div>"
 
 
-def _html_row(text: str, weight: float, colour: str) -> str:
+def _html_row(text: str, weight: float, colour: str, image: str = "") -> str:
     bar = f"background: linear-gradient(to right, {colour} {100 * weight:.1f}%, transparent 0)"
-    return f'<div class=row style="{bar}">{weight:.0%} {html.escape(text)}</div>'
+    return f'<div class=row style="{bar}">{image}{weight:.0%} {html.escape(text)}</div>'

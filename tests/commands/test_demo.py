@@ -1,19 +1,32 @@
 """The demo's parts: what is embedded, and the study that it is."""
 
+import csv
 import sys
 import zipfile
 
 import pytest
 
 from sclip_plugin import cli
+from sclip_plugin.commands.demo import BENCHES as NAMES
 from sclip_plugin.commands.demo import embedded
+from sclip_plugin.commands.demo.embedded import BENCHES
 from sclip_plugin.commands.study import spec
 from sclip_plugin.commands.study.steps import prepare_steps
 from sclip_plugin.errors import DataError
 
 
 def test_embedded_files_are_small_and_licensed():
-    assert sum(path.stat().st_size for path in embedded.FOLDER.iterdir() if path.is_file()) <= 10 * 2**20
+    sizes = {name: sum((embedded.FOLDER / file).stat().st_size for file in files) for name, files in BENCHES.items()}
+    assert sizes["emoji"] <= 15e6
+    assert sizes["icons"] <= 10e6
+    with zipfile.ZipFile(embedded.FOLDER / embedded.EMOJI) as archive:
+        notice = archive.read("NOTICE.txt").decode()
+        drawn = {name.split("/")[1] for name in archive.namelist() if name.startswith("images/")}
+        assert drawn == {line.split(":")[0] for line in notice.splitlines()[:-1]}  # a licence for each designer
+    with zipfile.ZipFile(embedded.FOLDER / embedded.EMOJI_START) as archive:
+        notice = archive.read("NOTICE.txt").decode()
+        assert "icon-park" in notice
+        assert "emoji" not in notice.lower().replace("emoji by", "")
     with zipfile.ZipFile(embedded.FOLDER / embedded.ICONS) as archive:
         assert "Apache License" in archive.read("LICENSE.txt").decode()
         assert "Pictogrammers" in archive.read("NOTICE.txt").decode()
@@ -34,12 +47,17 @@ def test_icons_unpack_once(tmp_path):
     assert (embedded.unpack(embedded.ICONS, folder) / "captions.csv").read_text() != "changed"
 
 
-def test_start_model_loads(tmp_path):
+@pytest.mark.parametrize("archive", [embedded.START, embedded.EMOJI_START])
+def test_start_model_loads(archive, tmp_path):
     from sclip_plugin.evaluation.models import load_model
 
-    folder = embedded.unpack(embedded.START, tmp_path / "start")
+    folder = embedded.unpack(archive, tmp_path / "start")
     model, _, tokenizer = load_model(f"local-dir:{folder}", None, "cpu", "fp32")
     assert model.encode_text(tokenizer(["alarm clock"])).shape == (1, 128)
+
+
+def test_the_flag_names_what_is_embedded():
+    assert set(NAMES) == set(BENCHES)
 
 
 def test_missing_archive(tmp_path, monkeypatch):
@@ -48,28 +66,46 @@ def test_missing_archive(tmp_path, monkeypatch):
         embedded.unpack(embedded.ICONS, tmp_path / "icons")
 
 
-def test_unpack_writes_icons_and_start_model(tmp_path, capsys):
-    assert cli.main(["demo", "--unpack", str(tmp_path)]) == 0
-    assert (tmp_path / "icons" / "captions.csv").is_file()
+@pytest.mark.parametrize("bench", embedded.BENCHES)
+def test_unpack_writes_the_data_and_the_start_model(bench, tmp_path, capsys):
+    assert cli.main(["demo", "--bench", bench, "--unpack", str(tmp_path)]) == 0
+    with open(tmp_path / bench / "captions.csv", newline="", encoding="utf-8") as file:
+        assert all((tmp_path / bench / row["filepath"]).is_file() for row in csv.DictReader(file))
     assert (tmp_path / "start" / "open_clip_config.json").is_file()
+
+
+def test_the_other_benchs_start_model_is_not_taken_for_this_ones(tmp_path, capsys):
+    assert cli.main(["demo", "--bench", "icons", "--unpack", str(tmp_path)]) == 0
+    assert cli.main(["demo", "--unpack", str(tmp_path)]) == 1
+    assert "holds 'start.zip', not 'emoji-start.zip': choose another folder" in capsys.readouterr().err
+
+
+def test_emoji_are_ten_designers_of_whom_two_are_kept_for_the_shift(tmp_path):
+    folder = embedded.unpack(embedded.EMOJI, tmp_path / "emoji")
+    with open(folder / "captions.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["filepath"] for row in rows}) == 6123
+    assert len({row["label"] for row in rows}) == 35
+    assert len({row["designer"] for row in rows if row["split"] == "shift"}) == 2
+    assert len({row["designer"] for row in rows if row["split"] != "shift"}) == 8
 
 
 def test_the_demo_is_a_study_whose_arms_differ_in_the_method_only(tmp_path):
     study = spec.load(spec.locate("demo"), tmp_path, seeds=[0], steps=3)
     supervised, sclip = study.arms["supervised"].flags, study.arms["sclip"].flags
-    method = {"unpaired-data", "keywords"}
+    method = {"unpaired-data", "keywords"}  # the rest is the same
     assert {k: v for k, v in sclip.items() if k not in method} == {**supervised, "loss": "sclip"}
     assert set(sclip) - set(supervised) == method
     assert supervised["loss"] == "clip"  # the same loader: pairs, captions and crops
     assert study.arms["sclip"].steps == 3
-    assert study.prepare[0].command == ("sclip", "demo", "--unpack", str(tmp_path))
+    assert study.prepare[0].command == ("sclip", "demo", "--bench", "emoji", "--unpack", str(tmp_path))
 
 
-def test_data_commands_are_understood(tmp_path, capsys):
-    steps = prepare_steps(spec.load(spec.locate("demo"), tmp_path))
-    assert [step.command[1] for step in steps] == ["demo", "convert", "convert", "keywords"]
-    convert, themes = steps[1].command, steps[2].command
-    assert themes[: len(convert)] == convert  # the same split
+@pytest.mark.parametrize("base", BENCHES)
+def test_data_commands_are_understood(base, tmp_path, capsys):
+    steps = prepare_steps(spec.load(spec.locate("demo"), tmp_path, base=base))
+    kinds = [step.command[1] for step in steps]
+    assert kinds == ["demo", *["convert"] * (len(kinds) - 2), "keywords"]
     for step in steps:
         with pytest.raises(SystemExit, match="0"):
             cli.main([*step.command[1:], "--help"])
@@ -122,4 +158,4 @@ def test_a_full_disk_while_unpacking_is_named(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
     assert cli.main(["demo", "--unpack", str(tmp_path / "d")]) == 1
-    assert capsys.readouterr().err == f"sclip demo: {tmp_path / 'd' / 'icons'}: No space left on device\n"
+    assert capsys.readouterr().err == f"sclip demo: {tmp_path / 'd' / 'emoji'}: No space left on device\n"

@@ -42,6 +42,7 @@ def test_labels_are_the_heaviest_captions_and_keywords(loaded, samples, choice):
     for image, row in zip(labelled, (0, 4, 8)):
         order = sorted(range(12), key=lambda j: -plan[row, j])
         for (text, weight), j in zip(image.captions, order):
+            assert pairs[j] in image.sources
             assert (text, weight) == (pairs[j].captions[0], pytest.approx(plan[row, j].item(), rel=1e-4))
         nearest = pairs[order[0]].captions[0]
         assert {word for word, _ in image.keywords} == {word for word in words if word in nearest.split()}

@@ -1,5 +1,7 @@
 """Labelled images drawn: what the page and the picture hold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,8 @@ FIGURES = {"effective_captions": 2.5, "captions_used": 0.5, "label_entropy": 1.0
 
 def labelled(number: int, keywords: list[tuple[str, float]] | None) -> LabelledImage:
     captions = [("a <red> tree", 0.75), ("a blue river", 0.25)]
-    return LabelledImage(Picture(picture(number)), captions, keywords, 1.75)
+    sources = [Picture(picture(number + 10)), Picture(picture(number + 20))]
+    return LabelledImage(Picture(picture(number)), captions, sources, keywords, 1.75)
 
 
 @pytest.fixture
@@ -23,7 +26,9 @@ def images() -> list[LabelledImage]:
 
 def test_the_page_holds_every_image_and_escapes_texts(images):
     page = panel.page(images, "a < b", FIGURES)
-    assert page.count("<img ") == 3
+    assert page.count("<img ") == 9  # each image, and the paired images of its two captions
+    assert "pseudo-captions, beside the paired image of each</span>" in page
+    assert "candidate keywords</span>" in page
     assert "a &lt; b" in page
     assert page.count("75% a &lt;red&gt; tree") == 3
     assert page.count("62% tree") == 3
@@ -44,6 +49,8 @@ def test_the_picture_is_drawn_and_dollars_are_no_mathematics(images):
     bare = panel.pixels(panel.draw([labelled(number, None) for number in range(3)], "costs $5 or $6", FIGURES))
     assert bare.shape == drawn.shape
     assert not np.array_equal(bare, drawn)  # the bars of the keywords are missing
+    others = [replace(image, sources=[Picture(picture(50)), Picture(picture(51))]) for image in images]
+    assert not np.array_equal(panel.pixels(panel.draw(others, "costs $5 or $6", FIGURES)), drawn)
 
 
 def test_figures_are_said_in_words_in_one_order():

@@ -1,8 +1,9 @@
-"""What the demo carries with it: icons with captions (`icons.zip`) and a small start model (`start.zip`).
+"""What the demo carries with it: two benches with captions, and a small start model for each.
 
-The icons are 2,943 Material Design Icons by Pictogrammers, of the 25 themes with at least 50 icons, under Apache 2.0
-(its text is inside). The start model is a CLIP pretrained on other icon sets by `tools/start_model/pretrain.py`;
-`NOTICE-start.txt` names them.
+`emoji.zip` holds 6,123 emoji of ten designers in 35 classes, `icons.zip` 2,943 Material Design Icons by Pictogrammers
+of the 25 themes with at least 50 icons; licences and authors are inside. The start models are small CLIPs pretrained on
+other icon sets: `start.zip` by `tools/start_model/pretrain.py` (`NOTICE-start.txt` names the sets), `emoji-start.zip`
+by `tools/start_model/colour.py` from it.
 """
 
 import csv
@@ -14,24 +15,45 @@ from pathlib import Path
 from sclip_plugin.errors import DataError
 
 FOLDER = Path(__file__).parent
+EMOJI, EMOJI_START = "emoji.zip", "emoji-start.zip"
 ICONS, START = "icons.zip", "start.zip"
+BENCHES = {"emoji": (EMOJI, EMOJI_START), "icons": (ICONS, START)}  # name → its data, its start model
 MARKER = ".complete"
+
+
+def unpack_bench(name: str, target: Path) -> None:
+    """Unpack a bench into `target / name`, and its start model into `target / "start"`.
+
+    Args:
+        name: one of `BENCHES`.
+        target: the folder for both.
+
+    Raises:
+        DataError: an archive is missing from the installation or damaged, or the disk is full.
+    """
+    data, start = BENCHES[name]
+    unpack(data, target / name)
+    unpack(start, target / "start")
 
 
 def unpack(name: str, target: Path) -> Path:
     """Unpack one of the embedded archives, once: a folder without its marker is written again.
 
     Args:
-        name: `ICONS` or `START`.
+        name: one of the archives in `BENCHES`.
         target: the folder for its files.
 
     Returns:
         `target`.
 
     Raises:
-        DataError: the archive is missing from the installation or damaged.
+        DataError: the archive is missing from the installation or damaged; or the folder holds another archive.
     """
-    if (target / MARKER).exists():
+    marker = target / MARKER
+    if marker.exists():
+        found = marker.read_text(encoding="utf-8", errors="replace")
+        if found != name:
+            raise DataError(f"{target} holds {found or 'another archive'!r}, not {name!r}: choose another folder")
         return target
     try:
         with zipfile.ZipFile(FOLDER / name) as archive:
@@ -40,7 +62,8 @@ def unpack(name: str, target: Path) -> Path:
         raise DataError(f"embedded {name}: {error}; reinstall sclip-plugin") from None
     except OSError as error:  # a full disk, say
         raise DataError(f"{target}: {error.strerror or error}") from None
-    with open(target / MARKER, "w") as file:
+    with open(marker, "w", encoding="utf-8") as file:
+        file.write(name)
         file.flush()
         os.fsync(file.fileno())
     return target

@@ -1,7 +1,8 @@
 """Train arms (sets of training flags) with several seeds, evaluate and compare them, and write a report.
 
 Example:
-    sclip study first-experiments --out build/first       # a shipped study, on embedded icons
+    sclip study first-experiments --out build/first       # a shipped study, on embedded emoji
+    sclip study first-experiments --base icons --out build/icons                    # the same arms on embedded icons
     sclip study first-experiments --base own-data --set shards=shards --out study   # the same arms on your shards
     sclip study --copy own-data > mine.toml               # to name more sets and flags, then --base mine.toml
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="NAME=TEXT", help="give a variable another value; repeatable"
     )
     parser.add_argument("--seeds", metavar="N,N", help="other seeds than the file's")
+    parser.add_argument("--arms", metavar="NAME,NAME", help="only these of the file's arms")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default 1)")
     parser.add_argument("--gpus", metavar="N,N", help="with --jobs: each job sees one of these GPUs")
     parser.add_argument(
@@ -74,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path(f"study-{path.stem}")
     base = str(spec.locate(args.base).resolve()) if args.base else None
     study = spec.load(path, out, base, dict(_variable(text) for text in args.set), _seeds(args.seeds))
+    if args.arms is not None:
+        study = study.only(args.arms.split(","))
     if not args.report_only:
         require_trust(study, out, base, args.trust)
     gpus = tuple(args.gpus.split(",")) if args.gpus else ()

@@ -22,7 +22,7 @@ zeroshot = {NAME = "DIR"}           retrieval = {NAME = "DIR"}
 """
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Template
 from typing import Any, Final, TypeAlias
@@ -157,6 +157,22 @@ class Study:
     prepare: tuple[Prepare, ...]
     arms: dict[str, Arm]
     evaluation: Evaluation
+
+    def only(self, names: list[str]) -> "Study":
+        """The study of these arms alone, in the file's order; comparisons with other arms are left out.
+
+        Raises:
+            DataError: there is no such arm.
+        """
+        for name in names:
+            if name not in self.arms:
+                raise DataError(f"{self.source}: no arm {name!r}; there are {', '.join(self.arms)}")
+        return replace(
+            self,
+            arms={name: arm for name, arm in self.arms.items() if name in names},
+            baseline=self.baseline if self.baseline in names else None,
+            compare=tuple(pair for pair in self.compare if set(pair) <= set(names)),
+        )
 
 
 def shipped() -> dict[str, Path]:

@@ -121,7 +121,7 @@ def test_refusals_name_file_and_key(tmp_path, old, new, message):
 def test_a_base_that_stands_on_itself_and_an_unknown_study(tmp_path):
     with pytest.raises(DataError, match="base: it stands on itself"):
         load(tmp_path, 'base = "s.toml"\n')
-    with pytest.raises(DataError, match="no study 'nowhere': neither a file nor one of batch-size, demo"):
+    with pytest.raises(DataError, match="no study 'nowhere': neither a file nor one of batch-size, clip-art, demo, emoji"):
         load(tmp_path, 'base = "nowhere"\n')
 
 
@@ -143,3 +143,29 @@ def test_openais_weights_go_with_the_model_that_was_trained_with_quickgelu(name,
     """open_clip only warns: under the plain name it builds another activation than these weights were trained with."""
     for arm in spec.load(spec.shipped()[name], tmp_path).arms.values():
         assert arm.flags.get("pretrained") != "openai" or str(arm.flags["model"]).endswith("-quickgelu")
+
+
+BASES = ("emoji", "icons", "own-data", "clip-art")
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("name", [name for name in spec.shipped() if not name.startswith("paper")])
+def test_every_study_runs_on_every_base(name, base, tmp_path):
+    """Whatever variables an arm or a command uses, each base defines them."""
+    if base == "own-data" and name in ("pairs", "keywords"):
+        pytest.skip("own data hide no captions, and name no classes")
+    study = spec.load(spec.shipped()[name], tmp_path, base=str(spec.shipped()[base]) if name != base else None)
+    assert study.evaluation.retrieval
+    for one in study.prepare:
+        assert one.command[0] in ("sclip", "python")
+
+
+def test_some_arms_alone(tmp_path):
+    study = spec.load(spec.locate("first-experiments"), tmp_path)
+    some = study.only(["sclip", "supervised", "caption-only"])
+    assert list(some.arms) == [name for name in study.arms if name in ("supervised", "caption-only", "sclip")]
+    assert some.baseline == "supervised"
+    assert some.compare == (("sclip", "caption-only"),)
+    assert study.only(["sclip"]).baseline is None
+    with pytest.raises(DataError, match="no arm 'none'; there are supervised, "):
+        study.only(["sclip", "none"])
