@@ -3,6 +3,7 @@
 Legend: B pairs, U unpaired images, K keywords, D width, N pictures.
 """
 
+import random
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +54,7 @@ def label_images(
 ) -> tuple[list[LabelledImage], dict[str, float]]:
     """Label unpaired images; the pseudo-captions are shared out between all the pairs and all the images given.
 
-    A pair's first caption stands for it. The model is in eval mode meanwhile.
+    One of a pair's captions is drawn, as in training, but always the same one. The model is in eval mode meanwhile.
 
     Args:
         encoder: the model.
@@ -70,7 +71,7 @@ def label_images(
         The labelled images, and the figures of `diagnostics.measures` over all U images.
     """
     settings = settings or LossSettings()
-    captions = [pair.captions[0] for pair in pairs]
+    captions = drawn_captions(pairs)
     targets: Tensor | None = None
     with evaluating(encoder.model), torch.inference_mode():
         queries = encode_pictures(encoder, preprocess, unpaired, batch_size)
@@ -88,8 +89,15 @@ def label_images(
             targets = _targets(settings, plan, candidates, queries @ keywords.T, encoder.scale())
     figures.pop("commonest_index", None)
     rows = torch.linspace(0, len(unpaired) - 1, min(shown, len(unpaired))).round().long().tolist()
-    labelled = [_labelled(unpaired, row, plan, pairs, targets, list(vocabulary or ())) for row in rows]
+    sources = list(zip(pairs, captions))
+    labelled = [_labelled(unpaired, row, plan, sources, targets, list(vocabulary or ())) for row in rows]
     return labelled, {name: value.item() for name, value in figures.items()}
+
+
+def drawn_captions(pairs: list[Picture]) -> list[str]:
+    """A caption of each pair, drawn with equal chances from all of its captions; the same for the same pairs."""
+    rng = random.Random(0)
+    return [rng.choice(pair.captions) for pair in pairs]
 
 
 def _plan(settings: LossSettings, queries: Tensor, support: Tensor, scale: Tensor) -> Tensor:
@@ -111,13 +119,18 @@ def _targets(settings: LossSettings, plan: Tensor, candidates: Tensor, cosine: T
 
 
 def _labelled(
-    unpaired: list[Picture], row: int, plan: Tensor, pairs: list[Picture], targets: Tensor | None, keywords: list[str]
+    unpaired: list[Picture],
+    row: int,
+    plan: Tensor,
+    sources: list[tuple[Picture, str]],
+    targets: Tensor | None,
+    keywords: list[str],
 ) -> LabelledImage:
-    nearest = _heaviest(plan[row], len(pairs))
+    nearest = _heaviest(plan[row], len(sources))
     return LabelledImage(
         picture=unpaired[row],
-        captions=[(pairs[j].captions[0], weight) for j, weight in nearest],
-        sources=[pairs[j] for j, _ in nearest],
+        captions=[(sources[j][1], weight) for j, weight in nearest],
+        sources=[sources[j][0] for j, _ in nearest],
         keywords=None if targets is None else [(keywords[k], w) for k, w in _heaviest(targets[row], len(keywords))],
         effective_captions=entropy(plan[row]).exp().item(),
     )

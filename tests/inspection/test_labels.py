@@ -6,8 +6,8 @@ import torch
 from sclip_plugin.data.shard_list import expand
 from sclip_plugin.diagnostics.measures import label_measures
 from sclip_plugin.evaluation.features import Encoder
-from sclip_plugin.inspection.labels import label_images
-from sclip_plugin.inspection.pictures import read_pictures
+from sclip_plugin.inspection.labels import drawn_captions, label_images
+from sclip_plugin.inspection.pictures import Picture, read_pictures
 from sclip_plugin.keywords import Vocabulary
 from sclip_plugin.loss.pseudo_labels import pseudo_labels
 from sclip_plugin.loss.settings import LossSettings
@@ -74,3 +74,10 @@ def test_the_keyword_template_and_the_batch_size(loaded, samples, monkeypatch):
     whole = label_images(encoder, preprocess, *samples, **options)
     assert [image.picture for image in small[0]] == [image.picture for image in whole[0]]
     assert small[1] == {name: pytest.approx(value, abs=1e-5) for name, value in whole[1].items()}
+
+
+def test_all_captions_of_the_pairs_are_drawn_and_always_the_same(samples):
+    pairs = [Picture(one.data, ("a tree", "a river", "a park")) for one in samples[0]]
+    drawn = drawn_captions(pairs)
+    assert set(drawn) == {"a tree", "a river", "a park"}
+    assert drawn_captions(pairs) == drawn
