@@ -266,7 +266,7 @@ class Library:
 
 def keywords(drawing: Drawing) -> list[str]:
     """The keywords of a drawing, each once, without junk and its creator's name, in small letters."""
-    found = {}
+    found: dict[str, None] = {}
     for typed in drawing.keywords:
         for part in typed.split(","):
             word = RESPELT.get(part.strip().lower()) or tidy(part)

@@ -6,7 +6,7 @@ from PIL import Image, ImageChops
 
 PAGE = 256  # pixels of a page's width, when it is drawn in order to find the drawing on it
 FAINT = 12  # levels of grey that white paper may differ from white
-LARGEST = 4096  # pixels of a page's width, when the drawing is a small part of it
+LARGEST = 2048  # pixels of a page's width, when the drawing is a small part of it
 MARGIN = 2  # white pixels around a drawing
 
 
@@ -26,17 +26,19 @@ def iconify_svg(document: dict, icon: dict, side: int) -> str:
     return f'{head} width="{side}" height="{side}" viewBox="{view}">{icon["body"]}</svg>'
 
 
-def draw(svg: str, **options: int | bool) -> Image.Image | None:
+def draw(svg: str, width: int | None = None, dpi: float = 0, skip_system_fonts: bool = False) -> Image.Image | None:
     """The drawing on white, RGB; None where it cannot be drawn or is empty. Needs `pip install resvg-py`.
 
     Args:
         svg: text of the drawing.
-        options: of `resvg_py.svg_to_bytes`.
+        width: of the picture, in pixels; without one the drawing says it.
+        dpi: pixels to an inch; a drawing whose size is in points or millimetres is drawn with one alone.
+        skip_system_fonts: leave text out, which this machine's fonts would draw.
     """
     import resvg_py
 
     try:
-        data = bytes(resvg_py.svg_to_bytes(svg_string=svg, **options))
+        data = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=width, dpi=dpi, skip_system_fonts=skip_system_fonts))
     except ValueError:
         return None
     with Image.open(io.BytesIO(data)) as picture:

@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from sclip_plugin.errors import SClipError, UsageError
+from sclip_plugin.errors import DataError, UsageError
 from tools import alike, debian, openclipart
 from tools.openclipart import Drawing, Library
 from tools.raster import draw_fitted
@@ -259,7 +259,7 @@ def build(root: Path, out: Path) -> tuple[list[tuple[str, ...]], Counter]:
     group_all(pictures, library)
     kept = thin_out(pictures, MOST)
     skipped[f"beyond the {MOST} of a group"] = len(pictures) - len(kept)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for picture, label in zip(kept, labels(kept, LEAST)):
         drawing = picture.drawing
         path = Path("images") / Path(drawing.path).with_suffix(".png")
@@ -280,7 +280,9 @@ def main() -> None:
     args = parser.parse_args()
     try:
         make(args.out, args.packages)
-    except SClipError as error:
+    except UsageError as error:
+        parser.error(str(error))
+    except DataError as error:
         sys.exit(f"{parser.prog}: error: {error}")
 
 
