@@ -2,23 +2,28 @@
 
     sclip keywords shards/paired --out keywords.txt --top 100
     sclip keywords shards/paired --out keywords.txt --method classes --recipe rsicd
-    sclip keywords shards/paired --out keywords.txt --method embedding --model ViT-B-32-quickgelu \\
-        --pretrained openai
+    sclip keywords shards/paired --out keywords.txt --prune --model ViT-B-32-quickgelu --pretrained openai
 
 Methods: yake (the paper's), frequency (phrases in most captions), tfidf (in many, but not in all), nouns (noun
-phrases; needs an extra), classes (class names of a recipe or a classnames.txt), embedding (nearest in meaning to the
-captions, by a CLIP text tower). The file has one keyword a line, best first, with the number of captions it occurs in
-as a comment; the command prints how many captions hold at least one. Captions are read as a stream; memory does not
-grow with them.
+phrases; needs an extra), classes (class names of a recipe or a classnames.txt), classes+yake (class names, then YAKE's
+phrases up to --top in all), embedding (nearest in meaning to the captions, by a CLIP text tower). The file has one
+keyword a line, best first, with the number of captions it occurs in as a comment; the command prints how many captions
+hold at least one. Captions are read as a stream; memory does not grow with them.
+
+--prune asks the pairs and the start model which of 3 x --top proposals may help: words of style, words that tell
+nothing apart, parts of longer keywords and words for the same pairs are dropped, each with its reason.
 """
 
 import os
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sclip_plugin.atomic import write_atomic
-from sclip_plugin.data.shard_list import expand
+from sclip_plugin.data.shard_list import ShardList, expand
 from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.evaluation.models import check_model
 from sclip_plugin.keywords import read_lines
 from sclip_plugin.shards.keywords import embedding
 from sclip_plugin.shards.keywords.captions import CaptionSpool, spooled
@@ -32,7 +37,10 @@ from sclip_plugin.shards.keywords.extraction import (
 )
 from sclip_plugin.shards.keywords.keyword_file import (
     counted_file_text,
+    dropped_text,
     file_text,
+    flags_of_names,
+    flags_of_pruning,
     origin_of_classes,
     origin_of_phrases,
 )
@@ -41,7 +49,11 @@ from sclip_plugin.shards.keywords.stop_words import languages, split_words
 from sclip_plugin.shards.keywords.variants import distinct_names
 from sclip_plugin.shards.recipes import recipe as recipes
 
-CLASSES = "classes"
+if TYPE_CHECKING:  # torch is imported only where a model is asked for
+    from sclip_plugin.shards.keywords.pair_features import PairFeatures
+    from sclip_plugin.shards.keywords.pruning import Pruned
+
+CLASSES, CLASSES_YAKE = "classes", "classes+yake"
 # the flags that take a number, and what they are where they are not given
 DEFAULTS = {
     "top": ExtractionOptions.top,
@@ -52,6 +64,7 @@ DEFAULTS = {
 # the flags that mean nothing to --method classes
 OF_PHRASES = ("top", "max_words", "min_count", "language", "workers", "stop_words", "keep_variants")
 LOW_COVERAGE, GENERIC = 0.5, 0.5  # shares of the captions below and above which a warning is printed (ours)
+PROPOSALS = 3  # phrases that --prune chooses from, as a multiple of --top (ours)
 SHOWN = 5  # near-duplicates that are named
 
 
@@ -60,7 +73,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("shards", nargs="?", metavar="SHARDS", help="folder, pattern or URL of paired shards (classes: optional)")
     add("--out", required=True, metavar="FILE", help="keyword file to write")
-    add("--method", choices=(*METHODS, CLASSES, EMBEDDING), default=ExtractionOptions.method, help="default: yake")
+    methods = (*METHODS, CLASSES, CLASSES_YAKE, EMBEDDING)
+    add("--method", choices=methods, default=ExtractionOptions.method, help="default: yake")
     add("--top", type=int, metavar="K", help=f"keywords wanted (default: {DEFAULTS['top']}; the paper: 50 to 300)")
     add("--max-words", type=int, metavar="N", help=f"words of the longest phrase (default: {DEFAULTS['max_words']})")
     add(
@@ -77,22 +91,24 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="for classes: recipe that names them; repeatable",
+        help="for classes and classes+yake: recipe that names them; repeatable",
     )
-    add("--classes", metavar="FILE", help="for classes: file of class names, one a line")
-    add("--model", help="for embedding: open_clip's model name, or local-dir:DIR")
-    add("--pretrained", help="for embedding: checkpoint file or pretrained tag")
-    add("--device", default="cpu", help="for embedding: where the model runs (default: cpu)")
+    add("--classes", metavar="FILE", help="for classes and classes+yake: file of class names, one a line")
+    add("--prune", action="store_true", help="drop keywords that do not help, as pairs and start model show it")
+    add("--model", help="for embedding and --prune: open_clip's model name, or local-dir:DIR")
+    add("--pretrained", help="for embedding and --prune: checkpoint file or pretrained tag")
+    add("--device", default="cpu", help="for embedding and --prune: where the model runs (default: cpu)")
     add("--workers", type=int, metavar="N", help="for yake: processes; same result for any (default: cores, at most 8)")
 
 
 def run(args: Namespace) -> None:
     """Write the keyword file; print coverage and warnings."""
     _check_combination(args)
+    names = _class_names(args) if args.method in (CLASSES, CLASSES_YAKE) else []
     if args.method == CLASSES:
-        _write_classes(args, _class_names(args))
+        _write_classes(args, names)
     else:
-        _write_phrases(args, _options(args))
+        _write_phrases(args, names, _options(args))
 
 
 def _write_classes(args: Namespace, names: list[str]) -> None:
@@ -101,21 +117,66 @@ def _write_classes(args: Namespace, names: list[str]) -> None:
         write_atomic(Path(args.out), file_text(origin, names))
         print(f"{len(names)} keywords -> {args.out}")
         return
-    with spooled(expand(args.shards, "SHARDS").urls, args.shards) as captions:
+    shards = expand(args.shards, "SHARDS")
+    with spooled(shards.urls, args.shards) as captions:
         _tell_skipped(captions)
         counted = count(names, captions)
-    write_atomic(Path(args.out), counted_file_text(origin, counted))
-    _report(counted, args.out, "the captions use other words; see the other methods")
+        pruned = _pruned(args, shards, counted, len(names), None) if args.prune else None
+        counted = counted if pruned is None else count(pruned.kept, captions)
+    _write(args, origin, counted, pruned, "the captions use other words; see the other methods")
 
 
-def _write_phrases(args: Namespace, options: ExtractionOptions) -> None:
-    with spooled(expand(args.shards, "SHARDS").urls, args.shards) as captions:
+def _write_phrases(args: Namespace, names: list[str], options: ExtractionOptions) -> None:
+    if names and len(names) >= options.top:
+        raise UsageError(f"--top {options.top} leaves no room for phrases beside {len(names)} class names")
+    shards = expand(args.shards, "SHARDS")
+    with spooled(shards.urls, args.shards) as captions:
         _tell_skipped(captions)
         _tell_encoded(captions, options)
-        counted = extract(captions, options, args.shards)
-    _tell_left_out(counted.left_out)
-    write_atomic(Path(args.out), counted_file_text(origin_of_phrases(options), counted))
-    _report(counted, args.out, "raise --top")
+        wanted = replace(options, top=PROPOSALS * options.top) if args.prune else options
+        counted = extract(captions, wanted, args.shards, names)
+        pruned = _pruned(args, shards, counted, len(names), options.top) if args.prune else None
+        left_out = counted.left_out
+        counted = counted if pruned is None else count(pruned.kept, captions)
+    _tell_left_out(left_out)
+    origin = origin_of_phrases(options, args.method) + flags_of_names(args.recipe, args.classes)
+    _write(args, origin, counted, pruned, "raise --top")
+
+
+def _pruned(args: Namespace, shards: ShardList, counted: CountedKeywords, names: int, top: int | None) -> "Pruned":
+    """What pruning makes of the counted proposals, the first of which are names; prints it.
+
+    Raises:
+        DataError: no pair can be used, the model does not load, or no proposal is left.
+    """
+    from sclip_plugin.evaluation.features import Encoder
+    from sclip_plugin.evaluation.models import load_model
+    from sclip_plugin.keywords import Vocabulary
+    from sclip_plugin.shards.keywords.evidence import evidence
+    from sclip_plugin.shards.keywords.pair_features import pair_features
+    from sclip_plugin.shards.keywords.pruning import prune
+
+    model, preprocess, tokenizer = load_model(args.model, args.pretrained, args.device, "fp32")
+    encoder = Encoder(model, tokenizer, args.device)
+    pairs = pair_features(shards, encoder, preprocess)
+    _tell_looked_at(pairs)
+    texts = encoder.texts_in_batches(list(counted.keywords), embedding.BATCH).cpu()
+    found = evidence(Vocabulary(counted.keywords), pairs.captions, pairs.images, texts)
+    pruned = prune(counted.keywords, counted.frequency, found, names, top)
+    _tell_pruned(pruned)
+    if not pruned.kept:
+        raise DataError(f"{args.shards}: --prune drops all {len(pruned.dropped)} proposals")
+    return pruned
+
+
+def _write(args: Namespace, origin: str, counted: CountedKeywords, pruned: "Pruned | None", advice: str) -> None:
+    if pruned is None:
+        text = counted_file_text(origin, counted)
+    else:
+        text = counted_file_text(origin + flags_of_pruning(args.model, args.pretrained), counted)
+        text += dropped_text(pruned.dropped)
+    write_atomic(Path(args.out), text)
+    _report(counted, args.out, advice)
 
 
 def _check_combination(args: Namespace) -> None:
@@ -123,21 +184,37 @@ def _check_combination(args: Namespace) -> None:
 
     Raises:
         UsageError: names the flag.
+        DataError: the model's folder lacks its files.
     """
     if args.method == CLASSES:
         for flag in OF_PHRASES:
             if getattr(args, flag) is not None and getattr(args, flag) is not False:
                 raise UsageError(f"{_written(flag)} has no effect on --method classes, which takes every name")
-    for method, flags in ((CLASSES, ("recipe", "classes")), (EMBEDDING, ("model", "pretrained"))):
-        for flag in flags:
-            if getattr(args, flag) and args.method != method:
-                raise UsageError(f"--{flag} needs --method {method}")
-    if args.method == EMBEDDING and not args.model:
-        raise UsageError("--method embedding needs --model")
-    if args.method == CLASSES and bool(args.recipe) == bool(args.classes):
-        raise UsageError("--method classes takes its names from --recipe NAME or from --classes FILE")
-    if not args.shards and args.method != CLASSES:
-        raise UsageError("SHARDS is missing")
+    for flag in ("recipe", "classes"):
+        if getattr(args, flag) and args.method not in (CLASSES, CLASSES_YAKE):
+            raise UsageError(f"--{flag} needs --method {CLASSES} or {CLASSES_YAKE}")
+    if args.method in (CLASSES, CLASSES_YAKE) and bool(args.recipe) == bool(args.classes):
+        raise UsageError(f"--method {args.method} takes its names from --recipe NAME or from --classes FILE")
+    if not args.shards and (args.method != CLASSES or args.prune):
+        raise UsageError("SHARDS is missing" + (", whose pairs --prune looks at" if args.prune else ""))
+    _check_model(args)
+
+
+def _check_model(args: Namespace) -> None:
+    """Refuse a model that nobody asks, and a missing one.
+
+    Raises:
+        UsageError: names the flag.
+        DataError: the model's folder lacks its files.
+    """
+    asks = "--prune" if args.prune else f"--method {EMBEDDING}" if args.method == EMBEDDING else None
+    for flag in ("model", "pretrained"):
+        if getattr(args, flag) and asks is None:
+            raise UsageError(f"--{flag} needs --method {EMBEDDING} or --prune")
+    if asks is not None:
+        if not args.model:
+            raise UsageError(f"{asks} needs --model")
+        check_model(args.model, args.pretrained)
 
 
 def _options(args: Namespace) -> ExtractionOptions:
@@ -154,7 +231,8 @@ def _options(args: Namespace) -> ExtractionOptions:
     stop = read_lines(args.stop_words, f"--stop-words {args.stop_words}") if args.stop_words else []
     phrases = PhraseOptions(number["max_words"], language, split_words(stop), number["workers"])
     tower = TextTower(args.model, args.pretrained, args.device) if args.method == EMBEDDING else None
-    return ExtractionOptions(args.method, number["top"], number["min_count"], args.keep_variants, phrases, tower)
+    method = "yake" if args.method == CLASSES_YAKE else args.method
+    return ExtractionOptions(method, number["top"], number["min_count"], args.keep_variants, phrases, tower)
 
 
 def _number(args: Namespace, flag: str) -> int:
@@ -201,6 +279,22 @@ def _tell_left_out(words: tuple[str, ...]) -> None:
     if words:
         more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
         print(f"near-duplicates left out: {', '.join(words[:SHOWN])}{more} (--keep-variants keeps them)")
+
+
+def _tell_looked_at(pairs: "PairFeatures") -> None:
+    looked_at = len(pairs.captions) + sum(pairs.skipped.values())
+    spaced = ", evenly spaced" if looked_at < pairs.samples else ""
+    print(f"{len(pairs.captions)} of {pairs.samples} pairs are looked at{spaced}")
+    for reason, number in sorted(pairs.skipped.items()):
+        print(f"pairs skipped: {number} ({reason})")
+
+
+def _tell_pruned(pruned: "Pruned") -> None:
+    kept, dropped = len(pruned.kept), len(pruned.dropped)
+    print(f"{kept + dropped} proposals: {kept} kept, {dropped} dropped")
+    for reason, found in pruned.by_reason():
+        listed = ", ".join(f"{one.keyword} ({one.detail})" if one.detail else one.keyword for one in found)
+        print(f"dropped, {reason} ({len(found)}): {listed}")
 
 
 def _report(counted: CountedKeywords, out: str, advice: str) -> None:

@@ -65,9 +65,9 @@ def draw(labelled: list[LabelledImage], title: str, figures: dict[str, float]) -
     said = sentences(figures)
     for line, part in enumerate((said[:3], said[3:])):
         figure.text(0.015, 1 - (0.36 + 0.2 * line) / height, "    ".join(part), fontsize=8.5, va="top", color="#555")
-    for place, (words, colour) in enumerate(_legend(labelled)):
+    for line, (words, colour) in enumerate(_legend(labelled)):
         box = {"facecolor": colour, "edgecolor": "none", "pad": 2.5}
-        figure.text(0.985, 1 - (0.43 + 0.23 * place) / height, words, fontsize=8.5, va="center", ha="right", bbox=box)
+        figure.text(0.985, 1 - (0.43 + 0.23 * line) / height, words, fontsize=8.5, va="center", ha="right", bbox=box)
     for number, image in enumerate(labelled):
         row, column = divmod(number, COLUMNS)
         left, bottom = column / COLUMNS, (height - HEADER - CELL[1] * (row + 1)) / height

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sclip_plugin.errors import DataError
-from sclip_plugin.keywords import Vocabulary
+from sclip_plugin.keywords import Vocabulary, words
 from sclip_plugin.shards.keywords.captions import Captions, progress
 from sclip_plugin.shards.keywords.embedding import TextTower, embedding_phrases, load_encoder
 from sclip_plugin.shards.keywords.phrases import METHODS, PhraseOptions
-from sclip_plugin.shards.keywords.variants import merge_variants
+from sclip_plugin.shards.keywords.variants import merge_variants, without_variants_of
 
 EMBEDDING = "embedding"
 ALL_METHODS = (*METHODS, EMBEDDING)
@@ -89,28 +89,44 @@ class CountedKeywords:
         return self.frequency[keyword] / self.captions
 
 
-def extract(captions: Captions, options: ExtractionOptions, source: str = "captions") -> CountedKeywords:
+def extract(
+    captions: Captions, options: ExtractionOptions, source: str = "captions", names: Sequence[str] = ()
+) -> CountedKeywords:
     """The keywords of some captions. They are read three or four times.
 
     Args:
         captions: at least one.
         options: how keywords are chosen.
         source: what error messages call the captions.
+        names: keywords that are given, class names say. They come first, whatever the number of their captions, and
+            phrases are added up to `options.top` in all. Near-duplicates of names are left out.
 
     Raises:
         DataError: no phrase is found, or none of those found occurs in `min_count` captions.
         UsageError: the method "nouns" lacks its extra, or knows no such language.
     """
     ranked = rank(captions, options)
-    if not ranked:
+    if not ranked and not names:
         raise DataError(f"{source}: --method {options.method} finds no keyword in {len(captions)} captions")
-    frequency = frequencies(Vocabulary(ranked), progress(captions, "counting"))
-    frequent = [phrase for phrase in ranked if frequency[phrase] >= options.min_count]
-    if not frequent:
+    phrases = without_variants_of(names, ranked, None if options.keep_variants else options.phrases.language)
+    frequency = frequencies(Vocabulary([*names, *phrases]), progress(captions, "counting"))
+    frequent = [phrase for phrase in phrases if frequency[phrase] >= options.min_count]
+    if not frequent and not names:
         raise DataError(f"{source}: none of the phrases found occurs in {options.min_count} captions as whole words")
     kept = frequent if options.keep_variants else merge_variants(frequent, frequency, options.phrases.language)
-    left_out = [phrase for phrase in frequent[: options.top] if phrase not in kept]
-    return _measured(kept[: options.top], frequency, captions, left_out)
+    room = max(0, options.top - len(names))
+    left_out = _near_duplicates(names, ranked, phrases, frequent, kept, room)
+    return _measured([*names, *kept[:room]], frequency, captions, left_out)
+
+
+def _near_duplicates(
+    names: Sequence[str], ranked: list[str], phrases: list[str], frequent: list[str], kept: list[str], room: int
+) -> list[str]:
+    """The phrases that would be among the first `room`, but are near-duplicates of a name or of each other."""
+    given, apart, counted = {words(name) for name in names}, set(phrases), set(frequent)
+    counted |= {phrase for phrase in ranked if phrase not in apart and words(phrase) not in given}
+    first = [phrase for phrase in ranked if phrase in counted][:room]
+    return [phrase for phrase in first if phrase not in kept]
 
 
 def count(keywords: Sequence[str], captions: Captions) -> CountedKeywords:

@@ -1,6 +1,7 @@
 """Near-duplicates among keywords: "tree" and "trees" would share the images that one of them should have."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from sclip_plugin.keywords import words
 
@@ -34,6 +35,20 @@ def merge_variants(ranked: Iterable[str], frequency: Mapping[str, int], language
         if key not in best or frequency[word] > frequency[best[key]]:
             best[key] = word
     return list(best.values())
+
+
+def without_variants_of(names: Sequence[str], ranked: Sequence[str], language: str | None) -> list[str]:
+    """The phrases that are no near-duplicate of a name, in order.
+
+    Args:
+        names: keywords that are given.
+        ranked: phrases.
+        language: two-letter code; plurals are recognised in English only. None: a phrase is left out only where it is
+            equal to a name without case and punctuation.
+    """
+    key = words if language is None else partial(fold, language=language)
+    taken = {key(name) for name in names}
+    return [phrase for phrase in ranked if key(phrase) not in taken]
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:
