@@ -22,6 +22,7 @@ COMMANDS = {
     "keywords": "find keywords in the captions of paired shards",
     "eval": "evaluate a checkpoint by zero-shot classification and retrieval",
     "study": "train and evaluate arms with several seeds, compare them, write a report",
+    "checkup": "say before training whether S-CLIP can help on these pairs and unpaired images",
     "inspect": "show unpaired images with their pseudo-captions",
     "wiseft": "choose a model between start and tuned model, against forgetting",
     "demo": "go the whole way on an embedded data set",

@@ -7,7 +7,13 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["sclip_plugin.keywords", "sclip_plugin.loss.transport", "sclip_plugin.loss.sclip_loss"]
+    "module",
+    [
+        "sclip_plugin.keywords",
+        "sclip_plugin.loss.transport",
+        "sclip_plugin.loss.sclip_loss",
+        "sclip_plugin.diagnostics.calibration",
+    ],
 )
 def test_examples_of_docstrings(module):
     failed, attempted = doctest.testmod(import_module(module))

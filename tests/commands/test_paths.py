@@ -14,6 +14,7 @@ from sclip_plugin import cli
         ["eval", "--model", "m", "--json", ""],
         ["eval", "--model", "m", "--ranks", " "],
         ["inspect", "--model", "m", "--train-data", "t", "--unpaired-data", "u", "--out", ""],
+        ["checkup", "shards", "--model", "m", "--out", ""],
         ["wiseft", "--model", "m", "--tuned", "t", "--json", ""],
         ["wiseft", "--model", "m", "--tuned", "t", "--out", "a\0b"],
     ],

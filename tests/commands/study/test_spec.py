@@ -121,7 +121,9 @@ def test_refusals_name_file_and_key(tmp_path, old, new, message):
 def test_a_base_that_stands_on_itself_and_an_unknown_study(tmp_path):
     with pytest.raises(DataError, match="base: it stands on itself"):
         load(tmp_path, 'base = "s.toml"\n')
-    with pytest.raises(DataError, match="no study 'nowhere': neither a file nor one of batch-size, clip-art, demo, emoji"):
+    with pytest.raises(
+        DataError, match="no study 'nowhere': neither a file nor one of batch-size, clip-art, demo, emoji"
+    ):
         load(tmp_path, 'base = "nowhere"\n')
 
 
