@@ -111,6 +111,28 @@ def test_data_commands_are_understood(base, tmp_path, capsys):
             cli.main([*step.command[1:], "--help"])
 
 
+def test_the_panel_is_drawn_of_what_the_study_wrote(tmp_path, shards, tiny_model, capsys):
+    import shutil
+
+    import open_clip
+    import torch
+
+    from sclip_plugin.commands.demo import _draw_panel
+
+    folder = tmp_path / "start"
+    shutil.copytree(tiny_model.removeprefix("local-dir:"), folder)
+    shutil.copytree(shards, tmp_path / "shards")
+    shutil.copy(shards / "keywords.txt", tmp_path)
+    checkpoints = tmp_path / "runs" / "sclip-3" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    _draw_panel(tmp_path, 3)  # no run has ended
+    assert not (tmp_path / "panel.png").exists()
+    torch.save({"state_dict": open_clip.create_model(tiny_model).state_dict(), "epoch": 1}, checkpoints / "epoch_1.pt")
+    _draw_panel(tmp_path, 3)
+    assert (tmp_path / "panel.png").read_bytes()[:4] == b"\x89PNG"
+    assert f"$ sclip inspect --model local-dir:{folder}" in capsys.readouterr().out
+
+
 def test_demo_refuses_nonsense(capsys):
     assert cli.main(["demo", "--steps", "0"]) == 2
     assert "--steps must be at least 1, got 0" in capsys.readouterr().err

@@ -1,7 +1,7 @@
 """Make the emoji bench's start model: the demo's, trained on with coloured pictures of things that are no emoji.
 
     python -m tools.benches.emoji --out build/emoji
-    python -m tools.start_model.colour --bench build/emoji --out build/emoji-start --minutes 20
+    python -m tools.start_model.colour --bench build/emoji --out build/emoji-start --minutes 25
 
 The pictures are icons of openly licensed sets (`@iconify/json`) whose names share a word with the names or tags of the
 bench's concepts. No emoji set is among them. Icons in one colour are drawn anew at each step, in a random colour on
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--bench", type=Path, required=True, metavar="DIR", help="what tools.benches.emoji wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the model")
     parser.add_argument("--packages", type=Path, default=Path("build/npm"), metavar="DIR", help="for packages")
-    parser.add_argument("--minutes", type=float, default=20, help="how long to train (default 20)")
+    parser.add_argument("--minutes", type=float, default=25, help="how long to train (default 25)")
     parser.add_argument("--batch", type=int, default=256, help="pictures in a step (default 256)")
     parser.add_argument("--lr", type=float, default=1e-3, help="the highest learning rate (default 1e-3)")
     parser.add_argument("--seed", type=int, default=0, help="of the order and the drawing (default 0)")

@@ -7,8 +7,8 @@ Example:
 4,021 emoji by eight designers, of which a tenth keep their captions, and a small CLIP pretrained on other drawings.
 This is `sclip study demo`: fine-tuning without and with the emoji that have no captions, with the same pairs, learning
 rate and number of steps, compared on emoji that were held out and on two designers whom no arm has seen. Every command
-that it runs is printed. A CPU is enough. A demo that was interrupted keeps what is finished when it is run again with
-the same arguments.
+that it runs is printed, and it ends with a picture of what unpaired emoji are taken for. A CPU is enough. A demo that
+was interrupted keeps what is finished when it is run again with the same arguments.
 
 `--bench icons` takes 2,943 icons of 25 themes instead, where nearly every icon is a thing of its own: there the images
 without captions have little to offer.
@@ -16,6 +16,7 @@ without captions have little to offer.
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
 from sclip_plugin.commands.flags.paths import named_path
@@ -23,6 +24,7 @@ from sclip_plugin.errors import UsageError
 
 STUDY = "demo"
 BENCHES = ("emoji", "icons")  # studies with the data of `embedded.BENCHES`
+PAIRS_SHOWN = "128"  # pairs that the panel's images draw from (ours)
 MOST = {"steps": 1_000_000, "seeds": 1000, "jobs": 1000}  # ours
 
 
@@ -63,4 +65,25 @@ def run(args: argparse.Namespace) -> int:
 
     seeds = list(range(args.seeds)) if args.seeds else None
     study = spec.load(spec.locate(STUDY), args.out, base=args.bench, seeds=seeds, steps=args.steps)
-    return run_study(study, args.out, jobs=args.jobs)
+    status = run_study(study, args.out, jobs=args.jobs)
+    _draw_panel(args.out, study.seeds[0])
+    return status
+
+
+def _draw_panel(out: Path, seed: int) -> None:
+    """Draw what the S-CLIP run of a seed makes of some unpaired images, by `sclip inspect`; not where it failed."""
+    from sclip_plugin.commands import inspect
+
+    found = sorted(
+        (out / "runs" / f"sclip-{seed}" / "checkpoints").glob("epoch_*.pt"), key=lambda path: path.stat().st_mtime
+    )
+    if not found:
+        return
+    command = ["--model", f"local-dir:{out / 'start'}", "--pretrained", str(found[-1])]
+    for part in ("train", "unpaired"):
+        command += [f"--{part}-data", str(out / "shards" / ("paired" if part == "train" else part))]
+    command += ["--keywords", str(out / "keywords.txt"), "--out", str(out / "panel.png"), "--pairs", PAIRS_SHOWN]
+    print(f"\n$ sclip inspect {shlex.join(command)}", flush=True)
+    parser = argparse.ArgumentParser()
+    inspect.add_arguments(parser)
+    inspect.run(parser.parse_args(command))
