@@ -2,7 +2,7 @@
 # make check   style, types and the directions of imports
 # make types   types only
 # make compat  every open_clip release × route: trains, evaluates, alike? (fetches their wheels into build/compat)
-# make demo    the whole way on an embedded data set: convert, keywords, train, evaluate
+# make demo    the whole way on embedded emoji: convert, keywords, train, evaluate, a picture
 # make fuzz    2,000 tries with broken input of every kind: a table, and each failure with its seed (SEED=7 TRIES=500 choose)
 # make bench   all benchmarks, side by side with stock open_clip, some six minutes on an idle machine; figures in build/bench
 # Each makes its own .venv; PYTHON chooses the interpreter it is made with.

@@ -8,7 +8,7 @@ some caption of a batch fits, the method's premise; right, that for which the ne
 |---|---|---|---|---|---|
 | icons, variants apart | 28% | 11% (1.5%) | 15% (6.7%) | 2 to 4 lower | 4 to 5 lower |
 | icons, variants on both sides | 50% | 17% (2.6%) | 22% (11%) | 2 higher | 4 lower |
-| emoji, recurring concepts | 60% | 12% (3.1%) | 15% (4.4%) | 5 to 12 higher | 1 to 2 lower |
+| emoji, recurring concepts | 60% | 12% (3.1%) | 15% (4.4%) | 5 to 13 higher | 1 to 4 lower |
 
 The share that is right does not order them, but the share within reach does. Larger batches have more within reach and
 were not compared, so that the advice goes by batches of 32 whatever is asked.
