@@ -76,7 +76,7 @@ def test_same_words_for_same_pictures_help(model, tmp_path, capsys):
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
     text = said(capsys)
     assert "100 pairs, 30 unpaired images" in text
-    assert "Advice: S-CLIP can help here" in text
+    assert "Advice: S-CLIP can help classification here" in text
     assert "more common (see --common): kind 100%" in text
 
 
