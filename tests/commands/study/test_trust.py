@@ -79,4 +79,4 @@ def test_a_damaged_note_of_trust_is_none(tmp_path, ran):
 
 def test_sources_are_the_file_and_all_that_it_stands_on(tmp_path):
     (tmp_path / "s.toml").write_text('base = "demo"\n')
-    assert [path.name for path in sources(tmp_path / "s.toml")] == ["s.toml", "demo.toml", "icons.toml"]
+    assert [path.name for path in sources(tmp_path / "s.toml")] == ["s.toml", "demo.toml", "emoji.toml"]
