@@ -47,7 +47,8 @@ def import_milliseconds(repeats: int) -> float:
 def until_first_step(arguments: list[str]):
     """A function that starts a training run and returns when its first step is logged."""
 
-    def run():
+    def run() -> None:
+        """Start a run, read its log until the first step, and end it."""
         command = [sys.executable, "-m", "open_clip_train.main", *arguments]
         with tempfile.TemporaryDirectory() as logs:
             process = subprocess.Popen(

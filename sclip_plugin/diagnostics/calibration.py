@@ -1,5 +1,7 @@
 """From similarity to probability: isotonic regression by pooling adjacent violators. Pure functions of arrays.
 
+SciPy has the same fit, but is no dependency of this package otherwise; the pooling itself is a dozen lines.
+
 Legend: N observations, M distinct similarities, G corners of the fitted line, V values to be looked up.
 """
 

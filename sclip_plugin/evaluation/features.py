@@ -5,7 +5,7 @@ Legend: N images, M texts, D embedding width.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, TypeVar, cast
 
@@ -140,3 +140,31 @@ def image_batches(
     if skipped:
         logging.warning("evaluation set %s: skipped samples: %s", folder, listed)
     counts.update({f"skipped: {reason}": number for reason, number in skipped.items()})
+
+
+def encoded_batches(
+    encoder: Encoder, loaded: Iterable[tuple[Tensor, T] | str], batch_size: int, skipped: Counter[str]
+) -> Iterator[tuple[Tensor, list[T]]]:
+    """Yield (features (N, D) on the CPU, what belongs to the N images) over images that are loaded already.
+
+    Args:
+        encoder: gives the features.
+        loaded: (pixels (3, H, W), what belongs to the image), or the reason why a sample cannot be used.
+        batch_size: images in a forward pass; the last one may have fewer.
+        skipped: the reasons are counted here.
+    """
+    waiting: list[tuple[Tensor, T]] = []
+
+    def encoded() -> tuple[Tensor, list[T]]:
+        return encoder.images(torch.stack([pixels for pixels, _ in waiting])).cpu(), [kept for _, kept in waiting]
+
+    for one in loaded:
+        if isinstance(one, str):
+            skipped[one] += 1
+            continue
+        waiting.append(one)
+        if len(waiting) == batch_size:
+            yield encoded()
+            waiting = []
+    if waiting:
+        yield encoded()

@@ -27,34 +27,31 @@ DEFAULTS = {
     "sclip_keyword_targets": LossSettings.keyword_targets,
     "sclip_pair_keyword_weight": LossSettings.pair_keyword_weight,
 }
-FLAGS = (
-    "--unpaired-data",
+OF_UNPAIRED = (  # what says something of the unpaired images only
     "--unpaired-num-samples",
     "--unpaired-batch-size",
     "--unpaired-upsampling-factors",
-    "--keywords",
-    "--keyword-template",
     "--sclip-pseudo-label",
     "--sclip-sinkhorn-iterations",
     "--sclip-epsilon",
     "--sclip-caption-weight",
+    "--sclip-keyword-weight",
+    "--sclip-keyword-targets",
+)
+OF_KEYWORDS = (  # what says something of the keywords only
+    "--keyword-template",
     "--sclip-keyword-weight",
     "--sclip-keyword-targets",
     "--sclip-pair-keyword-weight",
+)
+FLAGS = (
+    "--unpaired-data",
+    *OF_UNPAIRED,
+    "--keywords",
+    "--keyword-template",
+    "--sclip-pair-keyword-weight",
     "--sclip-draft-jpeg",
     "--zeroshot-data",
-)
-# of these, what says something of the unpaired images only
-OF_UNPAIRED = (
-    "--unpaired-num-samples",
-    "--unpaired-batch-size",
-    "--unpaired-upsampling-factors",
-    "--sclip-pseudo-label",
-    "--sclip-sinkhorn-iterations",
-    "--sclip-epsilon",
-    "--sclip-caption-weight",
-    "--sclip-keyword-weight",
-    "--sclip-keyword-targets",
 )
 LARGEST_SEED = 2**31 - 1  # NumPy's seeds end at twice this, and open_clip adds a rank's number to one
 BOTH = ("--zeroshot-data",)  # of these, what the supervised baseline takes too
@@ -277,8 +274,7 @@ def _refuse_useless(args: argparse.Namespace) -> None:
     for flag in ("--sclip-epsilon", "--sclip-sinkhorn-iterations"):
         if given(args, flag) and not LossSettings(pseudo_label=choice).uses_transport:
             raise UsageError(f"{flag} does nothing with --sclip-pseudo-label {choice}: only ot-* use it")
-    of_keywords = ("--keyword-template", "--sclip-keyword-weight", "--sclip-keyword-targets")
-    for flag in (*of_keywords, "--sclip-pair-keyword-weight"):
+    for flag in OF_KEYWORDS:
         if given(args, flag) and not args.keywords:
             raise UsageError(f"{flag} does nothing without --keywords")
     for flag in OF_UNPAIRED:

@@ -15,7 +15,7 @@ from sclip_plugin.data.samples import Members, Skip, captions, count_samples_in,
 from sclip_plugin.data.shard_list import ShardList, count_samples
 from sclip_plugin.decoding import ImageFault, decode_rgb
 from sclip_plugin.errors import DataError
-from sclip_plugin.evaluation.features import Encoder
+from sclip_plugin.evaluation.features import Encoder, encoded_batches
 from sclip_plugin.evaluation.models import Preprocess
 
 MOST_PAIRS = 4000  # that are looked at: minutes on a CPU, and 64 MB for the similarities of their captions (ours)
@@ -58,26 +58,24 @@ def pair_features(shards: ShardList, encoder: Encoder, preprocess: Preprocess, m
     skipped: Counter[str] = Counter()
     found: list[tuple[str, ...]] = []
     features: list[Tensor] = []
-    waiting: list[Tensor] = []
-    with tqdm(total=min(total, most), desc="looking at pairs", unit="pair", disable=None) as bar:
-        for members in _chosen(shards, total, most, skipped):
-            bar.update()
-            try:
-                texts, image = tuple(captions(members)), decode_rgb(image_bytes(members))
-            except (Skip, ImageFault) as reason:
-                skipped[str(reason)] += 1
-                continue
-            found.append(texts)
-            waiting.append(preprocess(image))
-            if len(waiting) == BATCH:
-                features.append(encoder.images(torch.stack(waiting)).cpu())
-                waiting = []
+    chosen = _chosen(shards, total, most, skipped)
+    bar = tqdm(chosen, total=min(total, most), desc="looking at pairs", unit="pair", disable=None)
+    for batch, texts in encoded_batches(encoder, (_load(members, preprocess) for members in bar), BATCH, skipped):
+        features.append(batch)
+        found += texts
     if not found:
         listed = ", ".join(f"{number} × {reason}" for reason, number in sorted(skipped.items())) or "no samples"
         raise DataError(f"{shards.flag}: {shards.pattern}: --prune looks at images and finds none to use ({listed})")
-    if waiting:
-        features.append(encoder.images(torch.stack(waiting)).cpu())
     return PairFeatures(found, torch.cat(features), total, skipped)
+
+
+def _load(members: Members, preprocess: Preprocess) -> tuple[Tensor, tuple[str, ...]] | str:
+    """The pair's pixels and captions, or the reason why it cannot be used."""
+    try:
+        texts = tuple(captions(members))
+        return preprocess(decode_rgb(image_bytes(members))), texts
+    except (Skip, ImageFault) as reason:
+        return str(reason)
 
 
 def _chosen(shards: ShardList, total: int, most: int, faults: Counter[str]) -> Iterator[Members]:

@@ -17,7 +17,6 @@ reporting. No setting of this project was chosen on this bench.
 
 import argparse
 import csv
-import hashlib
 import re
 import sys
 from collections import Counter, defaultdict
@@ -31,6 +30,7 @@ from tqdm import tqdm
 
 from sclip_plugin.errors import DataError, UsageError
 from tools import alike, debian, openclipart
+from tools.benches import share
 from tools.openclipart import Drawing, Library
 from tools.raster import draw_fitted
 
@@ -176,11 +176,6 @@ def split_of(group: str) -> str:
     """The split of a group; a group stays in its split whatever else is added."""
     place = share(group)
     return "test" if place < TEST else "val" if place < TEST + VAL else "train"
-
-
-def share(text: str) -> float:
-    """A number in [0, 1) that the hash of a text chooses."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
 
 
 def read_all(root: Path) -> tuple[list[Drawing], dict[str, set[str]]]:

@@ -15,7 +15,6 @@ reporting; all three are of the same designers. `shift` holds the two designers 
 
 import argparse
 import csv
-import hashlib
 import json
 import re
 from collections import Counter
@@ -26,6 +25,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tools import npm
+from tools.benches import share
 from tools.raster import draw, iconify_svg
 
 SIDE = 64
@@ -174,7 +174,7 @@ def split_of(designer: str, code: str) -> str:
     """The split of a picture; a picture stays in its split whatever else is added."""
     if designer in SHIFT:
         return "shift"
-    place = int.from_bytes(hashlib.sha256(f"{designer}/{code}".encode()).digest()[:4], "big") / 2**32
+    place = share(f"{designer}/{code}")
     return "test" if place < 0.12 else "val" if place < 0.2 else "train"
 
 

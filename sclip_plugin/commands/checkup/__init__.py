@@ -225,11 +225,12 @@ def _tell(request: Request, pairs: "Part", unpaired: "Part", evidence: "Evidence
     advice = recommend(evidence)
     written = [request.out]
     model = request.model if request.pretrained is None else f"{request.model}, {request.pretrained}"
+    result = screen.Result(model, pairs, unpaired, evidence, advice)
     write_atomic(request.out, picture.draw(evidence.nearness, pairs.pictures, unpaired.pictures, advice.headline))
     if request.json:
-        write_atomic(request.json, screen.report(model, pairs, unpaired, evidence, advice))
+        write_atomic(request.json, screen.report(result))
         written.append(request.json)
-    for line in screen.lines(model, pairs, unpaired, evidence, advice):
+    for line in screen.lines(result):
         print(line)
     for path in written:
         print(f"-> {path}")

@@ -20,7 +20,7 @@ from sclip_plugin.data.samples import Members, Skip, captions, image_bytes, read
 from sclip_plugin.data.shard_list import ShardList, look_up_sizes
 from sclip_plugin.decoding import ImageFault, decode_rgb
 from sclip_plugin.errors import DataError
-from sclip_plugin.evaluation.features import Encoder
+from sclip_plugin.evaluation.features import Encoder, encoded_batches
 from sclip_plugin.evaluation.models import Preprocess
 from sclip_plugin.inspection.pictures import Picture
 from sclip_plugin.shards.threads import in_threads
@@ -49,13 +49,6 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.pictures)
-
-
-@dataclass(frozen=True)
-class _Sample:
-    pixels: Tensor
-    picture: Picture
-    group: str | None
 
 
 @dataclass(frozen=True)
@@ -131,43 +124,27 @@ def read_part(
     plan = _Plan.of(shards, limit)
     skipped: Counter[str] = Counter()
     features: list[Tensor] = []
-    pictures: list[Picture] = []
-    groups: list[str | None] = []
+    kept: list[tuple[Picture, str | None]] = []
     loaded = in_threads(lambda members: _load(members, paired, preprocess), plan.members(), workers)
     shown = tqdm(
         loaded, total=int(plan.quotas.sum()), desc=f"encoding {shards.flag}", unit="image", disable=None, leave=False
     )
-    for batch in _batches(shown, skipped):
-        features.append(encoder.images(torch.stack([one.pixels for one in batch])).cpu())
-        pictures += [one.picture for one in batch]
-        groups += [one.group for one in batch]
+    for batch, samples in encoded_batches(encoder, shown, FORWARD, skipped):
+        features.append(batch)
+        kept += samples
     skipped.update(plan.faults)
-    if not pictures:
+    if not kept:
         listed = ", ".join(f"{number} × {reason}" for reason, number in skipped.items()) or "no samples"
         raise DataError(f"{shards.flag}: no usable sample in {shards.pattern}; found {listed}")
     stacked = torch.cat(features)
     if not stacked.isfinite().all():
         raise DataError(f"{shards.flag}: the model gives features that are not finite numbers; its weights are damaged")
+    pictures, groups = [picture for picture, _ in kept], [group for _, group in kept]
     return Part(stacked.numpy(), pictures, groups, plan.total, skipped)
 
 
-def _batches(loaded: Iterator[_Sample | str], skipped: Counter[str]) -> Iterator[list[_Sample]]:
-    """Batches of at most `FORWARD` samples; the reasons between them are counted."""
-    batch: list[_Sample] = []
-    for one in loaded:
-        if isinstance(one, str):
-            skipped[one] += 1
-            continue
-        batch.append(one)
-        if len(batch) == FORWARD:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _load(members: Members, paired: bool, preprocess: Preprocess) -> _Sample | str:
-    """The sample, or the reason why it cannot be used."""
+def _load(members: Members, paired: bool, preprocess: Preprocess) -> tuple[Tensor, tuple[Picture, str | None]] | str:
+    """The sample's pixels, its picture and its group, or the reason why it cannot be used."""
     try:
         data = image_bytes(members)
         said = tuple(captions(members)) if paired else ()
@@ -178,7 +155,7 @@ def _load(members: Members, paired: bool, preprocess: Preprocess) -> _Sample | s
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     small = io.BytesIO()
     image.save(small, "JPEG", quality=85)
-    return _Sample(pixels, Picture(small.getvalue(), said), _group(members))
+    return pixels, (Picture(small.getvalue(), said), _group(members))
 
 
 def _group(members: Members) -> str | None:

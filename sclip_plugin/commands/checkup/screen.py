@@ -3,7 +3,7 @@
 import json
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from sclip_plugin.commands.checkup.estimates import Estimate, Gap
@@ -16,17 +16,29 @@ WIDTH: Final = 110  # letters of a line
 NAMED: Final = 8  # words that are listed, of each kind
 
 
-def lines(model: str, pairs: Part, unpaired: Part, evidence: Evidence, advice: Advice) -> list[str]:
-    """One screen of text.
+@dataclass(frozen=True)
+class Result:
+    """All that a checkup has to say.
 
-    Args:
+    Attributes:
         model: what the start model is called.
         pairs: the pairs that were encoded.
         unpaired: the unpaired images that were encoded.
         evidence: what they tell.
         advice: what follows from it.
     """
-    found = [f"{_number('pairs', pairs)}, {_number('unpaired images', unpaired)}; start model {model}"]
+
+    model: str
+    pairs: Part
+    unpaired: Part
+    evidence: Evidence
+    advice: Advice
+
+
+def lines(result: Result) -> list[str]:
+    """One screen of text."""
+    pairs, unpaired, evidence = result.pairs, result.unpaired, result.evidence
+    found = [f"{_number('pairs', pairs)}, {_number('unpaired images', unpaired)}; start model {result.model}"]
     for name, part in (("pairs", pairs), ("unpaired images", unpaired)):
         if part.skipped:
             listed = ", ".join(f"{number} × {reason}" for reason, number in sorted(part.skipped.items()))
@@ -37,7 +49,7 @@ def lines(model: str, pairs: Part, unpaired: Part, evidence: Evidence, advice: A
     if evidence.words is not None:
         found += _wrapped(_vocabulary(evidence.words))
     found += _wrapped(_fitting(evidence))
-    return [*found, "", *(line for text in advice.sentences for line in textwrap.wrap(text, WIDTH))]
+    return [*found, "", *(line for text in result.advice.sentences for line in textwrap.wrap(text, WIDTH))]
 
 
 def _wrapped(text: str) -> list[str]:
@@ -108,24 +120,17 @@ def _listed(words: Sequence[tuple[str, float]]) -> str:
     return _named([f"{word} {share:.0%}" for word, share in words])
 
 
-def report(model: str, pairs: Part, unpaired: Part, evidence: Evidence, advice: Advice) -> str:
-    """All figures and the advice as JSON; the words of single images are left out.
-
-    Args:
-        model: what the start model is called.
-        pairs: the pairs that were encoded.
-        unpaired: the unpaired images that were encoded.
-        evidence: what they tell.
-        advice: what follows from it.
-    """
+def report(result: Result) -> str:
+    """All figures and the advice as JSON; the words of single images are left out."""
+    evidence = result.evidence
     words = None
     if evidence.words is not None:
         words = {name: value for name, value in asdict(evidence.words).items() if name != "bags"}
     trust = evidence.nearness.trust
     found = {
-        "model": model,
-        "pairs": _part(pairs),
-        "unpaired": _part(unpaired),
+        "model": result.model,
+        "pairs": _part(result.pairs),
+        "unpaired": _part(result.unpaired),
         "batch": evidence.batch,
         "groups": evidence.grouped,
         **asdict(evidence.asked),
@@ -137,7 +142,7 @@ def report(model: str, pairs: Part, unpaired: Part, evidence: Evidence, advice: 
             "similarities": trust.similarities.tolist(),
             "probabilities": trust.probabilities.tolist(),
         },
-        "advice": asdict(advice),
+        "advice": asdict(result.advice),
     }
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for everything (default: sclip-demo)",
     )
     parser.add_argument("--bench", choices=BENCHES, default=BENCHES[0], help=f"the data (default: {BENCHES[0]})")
-    parser.add_argument("--steps", type=int, help="training steps, rounded up to epochs (default: the study's, 300)")
+    parser.add_argument("--steps", type=int, help="training steps, rounded up to epochs (default: the study's, 200)")
     parser.add_argument("--seeds", type=int, help="runs of each kind (default: the study's, 2)")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="runs at a time (default: 2)")
     parser.add_argument(
@@ -74,14 +74,12 @@ def _draw_panel(out: Path, seed: int) -> None:
     """Draw what the S-CLIP run of a seed makes of some unpaired images, by `sclip inspect`; not where it failed."""
     from sclip_plugin.commands import inspect
 
-    found = sorted(
-        (out / "runs" / f"sclip-{seed}" / "checkpoints").glob("epoch_*.pt"), key=lambda path: path.stat().st_mtime
-    )
-    if not found:
+    found = (out / "runs" / f"sclip-{seed}" / "checkpoints").glob("epoch_*.pt")
+    checkpoint = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    if checkpoint is None:
         return
-    command = ["--model", f"local-dir:{out / 'start'}", "--pretrained", str(found[-1])]
-    for part in ("train", "unpaired"):
-        command += [f"--{part}-data", str(out / "shards" / ("paired" if part == "train" else part))]
+    command = ["--model", f"local-dir:{out / 'start'}", "--pretrained", str(checkpoint)]
+    command += ["--train-data", str(out / "shards" / "paired"), "--unpaired-data", str(out / "shards" / "unpaired")]
     command += ["--keywords", str(out / "keywords.txt"), "--out", str(out / "panel.png"), "--pairs", PAIRS_SHOWN]
     print(f"\n$ sclip inspect {shlex.join(command)}", flush=True)
     parser = argparse.ArgumentParser()

@@ -8,10 +8,10 @@ by `tools/start_model/colour.py` from it.
 
 import csv
 import io
-import os
 import zipfile
 from pathlib import Path
 
+from sclip_plugin.atomic import write_atomic
 from sclip_plugin.errors import DataError
 
 FOLDER = Path(__file__).parent
@@ -62,10 +62,7 @@ def unpack(name: str, target: Path) -> Path:
         raise DataError(f"embedded {name}: {error}; reinstall sclip-plugin") from None
     except OSError as error:  # a full disk, say
         raise DataError(f"{target}: {error.strerror or error}") from None
-    with open(marker, "w", encoding="utf-8") as file:
-        file.write(name)
-        file.flush()
-        os.fsync(file.fileno())
+    write_atomic(marker, name)
     return target
 
 

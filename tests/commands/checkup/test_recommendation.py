@@ -87,10 +87,8 @@ def test_remarks_on_the_vocabulary():
 
     poor = said(words, level(0.1, 0.9, 0.08))
     assert "9 of 20 keywords do not help, as sclip keywords --prune finds" in poor
-    assert "right for 10% of the unpaired images, and one of a random pair for 8%" in poor
     assert "No keyword that tells pairs apart is in their captions" in said(words, None)
     fine = said(replace(words, pruned=2), good)
-    assert "noise" not in fine
     assert "prune" not in fine
 
 
