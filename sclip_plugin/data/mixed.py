@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate, get_w
 from sclip_plugin.data.batch import MixedBatch, MixedImages, MixedTexts
 from sclip_plugin.data.config import MixedConfig
 from sclip_plugin.data.slot import Slot, Transform
-from sclip_plugin.data.workers import leave_interrupts_to_the_main_process
+from sclip_plugin.data.workers import batches_until_a_death, leave_interrupts_to_the_main_process
 from sclip_plugin.errors import DataError
 from sclip_plugin.keywords import Vocabulary
 
@@ -111,6 +111,7 @@ class MixedLoader:
 
     Raises (while iterating):
         DataError: a whole pass over a set held no usable sample.
+        RuntimeError: a worker died.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class MixedLoader:
         return self.num_batches
 
     def __iter__(self) -> Iterator[tuple[MixedImages | Tensor, MixedTexts | Tensor]]:
-        for batch in self._loader:
+        for batch in batches_until_a_death(self._loader):
             if batch.images is None or batch.texts is None:
                 raise DataError(batch.error)
             self.counts.update(batch.counts)

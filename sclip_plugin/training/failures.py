@@ -44,10 +44,10 @@ def _interrupted(error: BaseException) -> str | None:
 
 def explain(error: BaseException) -> str | None:
     """One line for an error of these kinds; None for everything else. What is written of a checkpoint is removed."""
-    if not isinstance(error, RuntimeError | MemoryError | OSError):
+    if not isinstance(error, RuntimeError | MemoryError | OSError | EOFError):
         return None
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    if lines[0].startswith(WORKER_DIED):
+    if lines[0].startswith(WORKER_DIED) or _hung_up(error):
         return f"a process that reads data died ({lines[0].strip(' .')}); if memory is short, fewer --workers need less"
     if isinstance(error, MemoryError):
         return f"no memory left ({lines[-1]}); {LESS}"
@@ -55,6 +55,19 @@ def explain(error: BaseException) -> str | None:
     if found:
         return f"no memory left ({found.strip()}); {LESS}"
     return _unwritten(error, error.__traceback__)
+
+
+def _hung_up(error: BaseException) -> bool:
+    """Whether the way to a reader broke: it died while a batch was fetched, and is not known to be dead yet."""
+    if not isinstance(error, OSError | EOFError):
+        return False
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_globals.get("__name__") == "torch.utils.data.dataloader" and frame.f_code.co_name == "_try_get_data":
+            return True  # what a living reader fails with is raised elsewhere, by `_process_data`
+        trace = trace.tb_next
+    return False
 
 
 def _unwritten(error: BaseException, trace: TracebackType | None) -> str | None:

@@ -187,6 +187,28 @@ def test_only_what_the_machine_lacks_is_put_in_one_line(error, says):
     assert "\n" not in (found or "")
 
 
+class HungUp:
+    """A queue whose other end died within a batch."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def get(self, timeout: float) -> object:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_a_reader_that_dies_within_a_batch_is_told_before_it_is_known_to_be_dead(error, monkeypatch):
+    """PyTorch passes on the error of the connection then, as the reader still counts as alive."""
+    batches = iter(torch.utils.data.DataLoader([1, 2, 3], num_workers=1))
+    next(batches)
+    monkeypatch.setattr(batches, "_data_queue", HungUp(error))
+    with pytest.raises(type(error)) as raised:
+        batches._try_get_data()
+    assert explain(raised.value).startswith("a process that reads data died (")
+    assert explain(error.with_traceback(None)) is None
+
+
 @pytest.mark.slow
 def test_a_full_disk_at_the_second_checkpoint_leaves_the_first(tiny_model, capsys, tmp_path):
     """Nothing is left of the second, so that the next start goes on from the first."""
