@@ -277,6 +277,14 @@ def _inspect(rng: Rng, root: Path) -> list[str]:
     ]
 
 
+def _checkup(rng: Rng, root: Path) -> list[str]:
+    line = ["checkup", "in", "--model", "local-dir:in/model", "--device", "cpu", "--workers", "1"]
+    line += ["--pretrained", "in/tuned.pt"] if rng.random() < 0.5 else []
+    line += ["--keywords", "in/keywords.txt"] if rng.random() < 0.7 else []
+    line += ["--limit", "12"] if rng.random() < 0.3 else []
+    return [*line, "--batch-size", "4", "--out", "out/checkup.png", "--json", "out/checkup.json"]
+
+
 def _wiseft(rng: Rng, root: Path) -> list[str]:
     return [
         "wiseft",
@@ -382,6 +390,13 @@ COMMANDS = (
         material.inspection,
         _one_of((2, _MODEL_FILES), (2, _TRAINING_TARS), (1, _KEYWORD_FILES)),
         _inspect,
+    ),
+    Family(
+        "checkup",
+        60,
+        material.inspection,
+        _one_of((2, _MODEL_FILES), (3, _TRAINING_TARS), (1, _KEYWORD_FILES)),
+        _checkup,
     ),
     Family("wiseft", 12, material.evaluation, _MODEL_FILES, _wiseft),
     Family(
