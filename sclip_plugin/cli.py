@@ -25,6 +25,7 @@ COMMANDS = {
     "checkup": "say before training whether S-CLIP can help on these pairs and unpaired images",
     "inspect": "show unpaired images with their pseudo-captions",
     "wiseft": "choose a model between start and tuned model, against forgetting",
+    "export": "write a model as a folder that open_clip, ONNX runtimes and the Hub take as it is",
     "demo": "go the whole way on an embedded data set",
     "patch": "give open_clip a plugin extension point, for sites without hooks",
     "doctor": "say whether the plugin is active here, by which route, and if not, why",

@@ -23,7 +23,11 @@ TEMPLATES: Final = "zeroshot_classification_templates.txt"  # CLIP_benchmark's
 CLASS_NAMES: Final = "classnames.txt"  # CLIP_benchmark's
 DATASET_TYPE: Final = "dataset_type.txt"  # CLIP_benchmark's
 SHARD_COUNT: Final = "nshards.txt"  # CLIP_benchmark's
-FILES: Final = (MANIFEST, SIZES, TEMPLATES, CLASS_NAMES, DATASET_TYPE, SHARD_COUNT)  # what stands beside the shards
+CARD: Final = "README.md"  # the dataset card, which Hugging Face's libraries read
+#: what a card of ours holds; a README.md without it is the user's own
+CARD_MARK: Final = "<!-- sclip writes this file again with the shards. To keep a text of yours, remove this line. -->"
+#: what stands beside the shards
+FILES: Final = (MANIFEST, SIZES, TEMPLATES, CLASS_NAMES, DATASET_TYPE, SHARD_COUNT, CARD)
 DEFAULT_TEMPLATE: Final = "a photo of {c}."
 
 
@@ -68,6 +72,12 @@ def members(sample: Sample, kind: str, classes: Mapping[str, int]) -> list[tuple
 def _encode(text: str) -> bytes:
     """JSON text as bytes; a lone surrogate (of a file name that is not UTF-8) becomes JSON's own escape for it."""
     return text.encode("utf-8", "backslashreplace")
+
+
+def own_readme(root: Path) -> Path | None:
+    """The README.md of a set that its user wrote and that no dataset card replaces; None where there is none."""
+    path = root / CARD
+    return path if path.exists() and CARD_MARK.encode() not in path.read_bytes() else None
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:

@@ -1,8 +1,12 @@
 """The commands that come after a conversion, as a shell takes them: keywords, training, evaluation."""
 
+import math
+import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -10,13 +14,20 @@ from sclip_plugin.shards import layout
 
 # open_clip builds ViT-B-32 with GELU, but OpenAI's weights were trained with QuickGELU
 START_MODEL: Final = ("--model", "ViT-B-32-quickgelu", "--pretrained", "openai")
+TRAINING: Final = "open_clip_train.main"
 BATCH_SIZE: Final = 64  # pairs per GPU at most; ours
-EPOCHS: Final = 25  # the paper's, as learning rate and warm-up
-SCHEDULE: Final = ("--lr", "5e-5", "--warmup", "10", "--epochs", str(EPOCHS))
+LEARNING_RATE: Final = 5e-5  # the paper's, with 128 pairs a step; kept from 64 on
+EPOCHS: Final = 25  # the paper's
+STEPS: Final = (200, 10_000)  # at least and at most, where the paper's epochs would give fewer or more; ours
+MOST_EPOCHS, FEWEST_EPOCHS = 100, 3  # ours; a small set is learned by heart long before
+WARMUP: Final = (1 / 20, 100)  # share of the steps, and steps at most; 10 of 200 steps, the paper's number
+MOST_WORKERS: Final = 4  # processes that read data, for each GPU; open_clip's
+KEPT: Final = 5  # checkpoints of a run at most, of which each is three times the size of the model; ours
 CPU: Final = ("--device", "cpu", "--precision", "fp32")
 
 # device files of a driver: NVIDIA's, AMD's, and that of Linux inside Windows
 _GPU_FILES = ("nvidia[0-9]*", "kfd", "dxg")
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")  # what a run's name leaves out, for the shell's and the host's sake
 
 
 def gpu_count() -> int:
@@ -26,6 +37,50 @@ def gpu_count() -> int:
     import torch
 
     return torch.cuda.device_count()
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a training set is trained on.
+
+    Attributes:
+        batch_size: pairs per process.
+        lr: the learning rate.
+        warmup: steps until it is reached.
+        epochs: passes over the pairs.
+    """
+
+    batch_size: int
+    lr: float
+    warmup: int
+    epochs: int
+
+    @classmethod
+    def of(cls, pairs: int, processes: int) -> "Schedule":
+        """The paper's schedule, fitted to a number of pairs.
+
+        Args:
+            pairs: in the training set, at least `processes`.
+            processes: that train, one for each GPU.
+        """
+        batch_size = _power_of_two(min(BATCH_SIZE, pairs // processes))
+        steps = math.ceil(pairs / (batch_size * processes))  # per epoch
+        fewest, most = (math.ceil(STEPS[0] / steps), max(FEWEST_EPOCHS, STEPS[1] // steps))
+        epochs = min(max(EPOCHS, min(fewest, MOST_EPOCHS)), most)
+        share, longest = WARMUP
+        warmup = max(1, min(int(share * steps * epochs), longest))
+        # the square root is the usual rule for Adam (ours here)
+        lr = LEARNING_RATE * min(1, math.sqrt(batch_size * processes / BATCH_SIZE))
+        return cls(batch_size, lr, warmup, epochs)
+
+    def words(self) -> tuple[list[str], list[str]]:
+        """The flags of open_clip's training command: those of the batch, and those of the schedule."""
+        every = math.ceil(self.epochs / KEPT)
+        rate = f"{self.lr:.1e}".replace("e-0", "e-").replace(".0e", "e")
+        return (
+            ["--batch-size", str(self.batch_size)],
+            ["--lr", rate, "--warmup", str(self.warmup), "--epochs", str(self.epochs), "--save-frequency", str(every)],
+        )
 
 
 def training_steps(root: Path, images: Mapping[str, int], shards: Mapping[str, int]) -> list[str]:
@@ -42,41 +97,67 @@ def training_steps(root: Path, images: Mapping[str, int], shards: Mapping[str, i
     pairs = images.get(layout.PAIRED, 0)
     if not pairs:
         return ["no captions, so no pairs: add them to another set with --unpaired-data"]
-    if not images.get(layout.UNPAIRED):
-        return ["no unpaired images, which --loss sclip needs: add --unpaired-images DIR, or lower --paired-ratio"]
-    patterns = {kind: layout.pattern(str(root / kind), shards[kind]) for kind in (layout.PAIRED, layout.UNPAIRED)}
-    keywords, val = str(root / "keywords.txt"), root / layout.VAL
-    gpus = gpu_count()
+    gpus, val = gpu_count(), root / layout.VAL
     processes = min(max(1, gpus), pairs)
+    schedule = Schedule.of(pairs, processes)
+    paired = ["--train-data", layout.pattern(str(root / layout.PAIRED), shards[layout.PAIRED])]
+    evaluated = ["--val-data", str(val)] if images.get(layout.VAL) else []
+    batch, rates = schedule.words()
+    common = ([*START_MODEL, *batch, "--workers", str(_workers(processes, gpus))], rates)
+
+    def training(loss: str, data: Sequence[str], more: Sequence[str] = ()) -> str:
+        report = ["--report-to", "tensorboard", "--name", run_name(root, loss), *([] if gpus else CPU)]
+        return _command([*_launcher(processes), "--loss", loss], [*data, *evaluated], more, *common, report)
+
+    supervised = training("clip", paired)
+    if not images.get(layout.UNPAIRED):
+        lacking = "no unpaired images, which --loss sclip needs: add --unpaired-images DIR, or lower --paired-ratio"
+        return [f"# {lacking}", "# supervised fine-tuning, the baseline:", supervised]
+    unpaired = ["--unpaired-data", layout.pattern(str(root / layout.UNPAIRED), shards[layout.UNPAIRED])]
+    keywords = str(root / "keywords.txt")
     lines = [
         _command(["sclip", "keywords", str(root / layout.PAIRED), "--out", keywords]),
-        _command(
-            ["torchrun", "--nproc-per-node", str(processes), "-m", "--", "open_clip_train.main", "--loss", "sclip"],
-            ["--train-data", patterns[layout.PAIRED], "--unpaired-data", patterns[layout.UNPAIRED]],
-            ["--val-data", str(val)] if images.get(layout.VAL) else [],
-            ["--keywords", keywords, "--batch-size", str(_batch_size(pairs // processes))],
-            [*START_MODEL, *SCHEDULE],
-            [] if gpus else CPU,
-        ),
+        training("sclip", [*paired, *unpaired], ["--keywords", keywords]),
+        "# the supervised baseline, on the same pairs (watch both: tensorboard --logdir logs):",
+        supervised,
     ]
-    if images.get(layout.VAL):
-        tuned = [*START_MODEL[:2], "--pretrained", f"logs/RUN/checkpoints/epoch_{EPOCHS}.pt"]
-        lines.append("# RUN stands for the folder that training makes in logs/")
-        lines.append(_command(["sclip", "eval", *tuned, "--retrieval", f"val={val}"]))
+    if evaluated:
+        lines.append("# the trained model; 95% intervals by the images:")
+        sets = ["--retrieval", f"val={val}", "--bootstrap", "1000"]
+        lines += [_command(["sclip", "eval", f"logs/{run_name(root, loss)}", *sets]) for loss in ("sclip", "clip")]
     return lines
+
+
+def run_name(root: Path, loss: str) -> str:
+    """The name of the run that trains on a set, and of its folder in `logs/`: `shards-sclip`, `shards-supervised`."""
+    what = {"clip": "supervised"}.get(loss, loss)
+    return f"{_NO_NAME.sub('-', Path(os.path.abspath(root)).name).strip('-') or 'run'}-{what}"
+
+
+def _launcher(processes: int) -> list[str]:
+    """One process needs no torchrun; some torchruns need the `--`, or they take open_clip's --logs for theirs."""
+    if processes == 1:
+        return ["python", "-m", TRAINING]
+    return ["torchrun", "--nproc-per-node", str(processes), "-m", "--", TRAINING]
+
+
+def _workers(processes: int, gpus: int) -> int:
+    """Processes that read data, for each that trains; without a GPU half of the cores are left to the training."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST_WORKERS, cores // (processes if gpus else 2)))
 
 
 def evaluation_steps(root: Path, name: str) -> list[str]:
     """The command for a classification set of this name: the start model on it."""
     return [
-        "# of a model that you have tuned: --pretrained logs/RUN/checkpoints/epoch_N.pt",
+        "# of a model that you have tuned: the run's folder, logs/RUN, in place of --model and --pretrained",
         _command(["sclip", "eval", *START_MODEL, "--zeroshot", f"{name}={root}"]),
     ]
 
 
-def _batch_size(pairs: int) -> int:
-    """The largest power of two that is neither above `BATCH_SIZE` nor above the pairs that one GPU has."""
-    return min(BATCH_SIZE, 1 << (pairs.bit_length() - 1))
+def _power_of_two(number: int) -> int:
+    """The largest one that is not above the number, which is at least 1."""
+    return 1 << (number.bit_length() - 1)
 
 
 def _command(*lines: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """What `sclip convert` prints at its end: a table of what it wrote, and the commands that come next."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,7 @@ from sclip_plugin.shards.manifest import Counts, Manifest
 from sclip_plugin.shards.next_steps import evaluation_steps, training_steps
 from sclip_plugin.shards.sample import Tally
 
+IN_STUDY: Final = "SCLIP_IN_STUDY"  # a variable of the environment, which a study sets for its commands
 SHOWN: Final = 3  # groups of equal images that are named, and names of each
 
 #: a row of the table: part, images, captions, shards, and bytes where they are known
@@ -25,6 +27,8 @@ def reasons(tally: Tally) -> str:
 def show(root: Path, manifest: Manifest, classification: str | None) -> None:
     """Print what a conversion wrote, and the commands that come next.
 
+    A study goes on by itself, and some of its conversions make evaluation sets only, so there no commands are named.
+
     Args:
         root: folder of the set.
         manifest: its manifest.
@@ -38,6 +42,10 @@ def show(root: Path, manifest: Manifest, classification: str | None) -> None:
         shards[kind], sizes[kind] = len(of_kind), sum(of_kind)
     show_counts(counts, shards, sizes)
     show_equal(manifest.get("equal_images", []))
+    if own := layout.own_readme(root):
+        print(f"note: {own} is yours and is kept, so there is no dataset card for Hugging Face's load_dataset")
+    if os.environ.get(IN_STUDY):
+        return
     print()
     if classification:
         steps = evaluation_steps(root, classification)

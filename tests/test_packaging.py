@@ -1,16 +1,24 @@
-"""The wheel holds every module and data file of the checkout, and nothing lands outside `sclip_plugin`."""
+"""The wheel holds all of the package and nothing beside it; the source distribution also tests, pages and tools."""
 
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
+from email import message_from_bytes
+from email.message import Message
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# in a checkout, links in `sclip_plugin` lead to the last two; in an unpacked source distribution they are real folders
 TREES = {"sclip_plugin": "sclip_plugin", "shards": "sclip_plugin/shards", "patches": "sclip_plugin/patches"}
-
+TREES = {name: target for name, target in TREES.items() if (ROOT / name).is_dir()}
+FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "NOTICE")
+LINK = re.compile(r"\]\((?!https?://)([^)\s]*)\)")
 
 USER = """
 from sclip_plugin import SClipLoss, Vocabulary
@@ -23,30 +31,110 @@ SClipLoss(caption_weight="much")
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    work = tmp_path_factory.mktemp("wheel")
-    source = work / "source"
+def copied(source: Path) -> Path:
+    """The package of the checkout in a folder of its own."""
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+    for name in FILES:
         shutil.copy(ROOT / name, source)
     for name in TREES:
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(work), str(source)]
+    return source
+
+
+def build(kind: str, source: Path, out: Path) -> None:
+    command = [sys.executable, "-m", "build", kind, "--no-isolation", "--outdir", str(out), str(source)]
     built = subprocess.run(command, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    work = tmp_path_factory.mktemp("wheel")
+    build("--wheel", copied(work / "source"), work)
     return next(work.glob("*.whl"))
 
 
+def packed(wheel: Path) -> set[str]:
+    """The files of a wheel but for its metadata."""
+    return {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+
+
 def test_the_wheel_holds_the_checkout(wheel):
-    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = {
         f"{target}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, target in TREES.items()
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and not {"__pycache__"} & set(path.parts)
     }
-    assert packed == expected
+    assert packed(wheel) == expected
+
+
+BESIDE = ("benchmarks", "docs", "tests", "tools")
+PAGES = ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "Makefile")
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory) -> Path:
+    """The source distribution of the checkout, unpacked."""
+    work = tmp_path_factory.mktemp("sdist")
+    source = copied(work / "source")
+    for name in PAGES:
+        shutil.copy(ROOT / name, source)
+    for name in BESIDE:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    build("--sdist", source, work)
+    with tarfile.open(next(work.glob("*.tar.gz"))) as archive:
+        archive.extractall(work / "unpacked", filter="data")
+    return next((work / "unpacked").iterdir())
+
+
+def files(root: Path, folders) -> set[str]:
+    """Names below `root` of the files in these folders of it."""
+    return {
+        path.relative_to(root).as_posix()
+        for folder in folders
+        for path in (root / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_the_source_distribution_is_complete(unpacked, wheel, tmp_path):
+    assert files(unpacked, BESIDE) == files(ROOT, BESIDE)
+    assert {path.name for path in unpacked.iterdir()} >= {*FILES, *PAGES, "PKG-INFO"}
+    build("--wheel", unpacked, tmp_path)
+    assert packed(next(tmp_path.glob("*.whl"))) == packed(wheel)
+
+
+def metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return message_from_bytes(archive.read(name))
+
+
+def test_the_package_index_gets_a_readme_without_dead_links(wheel):
+    found = metadata(wheel)
+    assert found["Description-Content-Type"] == "text/markdown"
+    text = str(found.get_payload())
+    assert "--loss sclip" in text
+    assert "](https://arxiv.org/abs/2305.14095)" in text
+    assert LINK.findall(text) == []
+    assert any(one.endswith("Python :: 3.10") for one in found.get_all("Classifier"))
+
+
+def test_links_lead_to_the_repository_once_it_is_named(tmp_path):
+    spec = spec_from_file_location("readme_of_a_release", ROOT / "setup.py")
+    setup = module_from_spec(spec)
+    spec.loader.exec_module(setup)
+    text = "![a](docs/a.png) and [b](docs/b.md#c), [d](https://e.org/f), [g](#h)"
+    expected = (
+        "![a](https://host/us/it/raw/1.2/docs/a.png) and [b](https://host/us/it/blob/1.2/docs/b.md#c), "
+        "[d](https://e.org/f), [g](#h)"
+    )
+    assert setup.indexed(text, "https://host/us/it/", "1.2") == expected
+    assert setup.indexed(text, None, "1.2") == " and b, [d](https://e.org/f), [g](#h)"
+    links = [link for link in LINK.findall((ROOT / "README.md").read_text()) if not link.startswith("#")]
+    assert links
+    assert all((ROOT / link.partition("#")[0]).exists() for link in links)
 
 
 def test_a_plain_install_works_from_the_checkout_and_elsewhere(wheel, tmp_path):

@@ -1,8 +1,12 @@
 """Show what a checkpoint makes of unpaired images: a picture or page of images with their pseudo-captions and keywords.
 
 Example:
-    sclip inspect --model ViT-B-32-quickgelu --pretrained logs/RUN/checkpoints/epoch_25.pt \\
-        --train-data shards/paired --unpaired-data shards/unpaired --keywords keywords.txt --out panel.png
+    sclip inspect logs/RUN --train-data shards/paired --unpaired-data shards/unpaired \\
+        --keywords keywords.txt --out panel.png
+
+RUN, the folder of a training run, stands for the model, its precision and its preprocessing, as the run recorded them,
+and for its last checkpoint (or the one that `--pretrained epoch_3.pt` names). `--model` and `--pretrained` name any
+other model.
 
 Each image stands beside its heaviest pseudo-captions and its keywords, with their weights, as a training step with
 --pairs pairs would give them. `--out` ends in .png or .html.
@@ -15,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from sclip_plugin.commands.flags.evaluation import MOST_IMAGES, device_of
 from sclip_plugin.commands.flags.paths import named_path
+from sclip_plugin.commands.flags.run import ChosenModel, add_run_argument, chosen_model, refuse_other_activation
 from sclip_plugin.errors import UsageError
 from sclip_plugin.loss.settings import KEYWORD_TARGETS, PSEUDO_LABELS, LossSettings
 
@@ -27,8 +32,8 @@ MOST_ITERATIONS = 1_000_000  # ours; it has converged long before
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sclip inspect`."""
-    parser.add_argument("--model", required=True, help="open_clip model name, or local-dir:DIR")
-    parser.add_argument("--pretrained", help="checkpoint file or pretrained tag")
+    add_run_argument(parser)
+    parser.add_argument("--pretrained", help="checkpoint file or pretrained tag, or a checkpoint of RUN")
     parser.add_argument("--train-data", required=True, metavar="SHARDS", help="paired shards, as in training")
     parser.add_argument("--unpaired-data", required=True, metavar="SHARDS", help="unpaired shards, as in training")
     parser.add_argument("--keywords", metavar="FILE", help="keyword file, as in training")
@@ -73,19 +78,20 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     from sclip_plugin.data.shard_list import expand
     from sclip_plugin.evaluation.features import Encoder
-    from sclip_plugin.evaluation.models import check_model, load_model
+    from sclip_plugin.evaluation.models import load_model
     from sclip_plugin.inspection.labels import label_images
     from sclip_plugin.inspection.pictures import read_pictures
     from sclip_plugin.keywords import Vocabulary
 
-    check_model(args.model, args.pretrained)
+    chosen = chosen_model(args.run_folder, args.model)
+    checkpoint = _checkpoint(chosen, args.pretrained)
     vocabulary = Vocabulary.load(args.keywords) if args.keywords else None
     pairs = read_pictures(expand(args.train_data, "--train-data"), args.pairs, paired=True)
     unpaired = read_pictures(expand(args.unpaired_data, "--unpaired-data"), args.unpaired or args.pairs, paired=False)
     device = device_of(args)
-    model, preprocess, tokenizer = load_model(args.model, args.pretrained, device, "fp32")
+    model, preprocess, tokenizer = load_model(chosen.name, checkpoint, device, chosen.precision, options=chosen.options)
     labelled, figures = label_images(
-        Encoder(model, tokenizer, device),
+        Encoder(model, tokenizer, device, chosen.precision),
         preprocess,
         pairs,
         unpaired,
@@ -95,9 +101,20 @@ def run(args: argparse.Namespace) -> int:
         shown=args.images,
     )
     sizes = f"{len(pairs)} pairs, {len(unpaired)} unpaired images"
-    title = f"{args.pretrained or args.model}: {args.sclip_pseudo_label}, {sizes}"
+    title = f"{checkpoint or chosen.name}: {args.sclip_pseudo_label}, {sizes}"
     _write(args.out, labelled, title, figures)
     return 0
+
+
+def _checkpoint(chosen: ChosenModel, named: str | None) -> str | None:
+    """A file of the run, or what `--pretrained` names; None for the model's own weights."""
+    from sclip_plugin.evaluation.models import check_model
+
+    if chosen.run is not None:
+        return str(chosen.run.checkpoint(named))
+    check_model(chosen.name, named)
+    refuse_other_activation(chosen.name, named)
+    return named
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """One mixed batch, in the two parts that open_clip's loop takes: images and texts.
 
-Legend: B pairs, U unpaired images, K keywords, L context length. The loop asks for `.to(device=, dtype=,
-non_blocking=)` and `len()`; `len` is B, so that its counts are those of the pairs.
+Legend: B pairs, U unpaired images, K keywords, L context length, k pairs that an image draws from. The loop asks for
+`.to(device=, dtype=, non_blocking=)` and `len()`; `len` is B, so that its counts are those of the pairs.
 """
 
 from collections import Counter
@@ -41,10 +41,16 @@ class MixedTexts:
     Attributes:
         tokens: (B, L), the captions.
         candidates: bool (B, K), which keywords each caption holds; None without a keyword level.
+        rows: int64 (B,), the captions' rows in the set of pairs; None without labels.
+        nearest: int64 (U, k), rows of the pairs that each unpaired image draws from; None without labels.
+        weights: float32 (U, k), how much it draws from each; None without labels.
     """
 
     tokens: Tensor
     candidates: Tensor | None = None
+    rows: Tensor | None = None
+    nearest: Tensor | None = None
+    weights: Tensor | None = None
 
     def to(self, device=None, non_blocking=False) -> "MixedTexts":
         """A copy of the batch on `device`."""
@@ -55,7 +61,8 @@ class MixedTexts:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, function) -> "MixedTexts":
-        return MixedTexts(function(self.tokens), None if self.candidates is None else function(self.candidates))
+        others = (self.candidates, self.rows, self.nearest, self.weights)
+        return MixedTexts(function(self.tokens), *(None if one is None else function(one) for one in others))
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate, get_w
 
 from sclip_plugin.data.batch import MixedBatch, MixedImages, MixedTexts
 from sclip_plugin.data.config import MixedConfig
-from sclip_plugin.data.slot import Slot, Transform
+from sclip_plugin.data.labels import BatchLabels, ImageLabels
+from sclip_plugin.data.slot import Drawn, Slot, Transform
 from sclip_plugin.data.workers import batches_until_a_death, leave_interrupts_to_the_main_process
 from sclip_plugin.errors import DataError
 from sclip_plugin.keywords import Vocabulary
@@ -51,30 +52,36 @@ class MixedDataset(IterableDataset):
         tokenizer: Tokenizer,
         vocabulary: Vocabulary | None = None,
         epoch: SharedEpoch | None = None,
+        labels: ImageLabels | None = None,
     ):
         super().__init__()
         self.config, self.transform, self.tokenizer, self.vocabulary = config, transform, tokenizer, vocabulary
         self.epoch = epoch or SharedEpoch()
+        self.labels: BatchLabels | None = None
+        if labels is not None:
+            if config.unpaired is None:
+                raise ValueError("labels are for unpaired images, and there are none")
+            self.labels = BatchLabels(labels, config.paired, config.unpaired)
 
     def __iter__(self) -> Iterator[MixedBatch]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         slot = Slot(self.config, self.transform, self.epoch.get_value(), worker, workers)
         try:
-            for pairs, images in slot.batches():
-                yield self.collate(pairs, images, slot.counts)
+            for drawn in slot.batches():
+                yield self.collate(drawn, slot.counts)
                 slot.counts.clear()
         except DataError as error:
             yield MixedBatch(error=str(error))
 
-    def collate(self, pairs: list, images: list, counts: Counter) -> MixedBatch:
+    def collate(self, drawn: Drawn, counts: Counter) -> MixedBatch:
         """One batch of decoded (image, caption) pairs and unpaired images, stacked and tokenised once.
 
         Where there are neither unpaired images nor keywords the batch is two tensors, as open_clip's own loader gives.
         """
         # in a worker this stacks into shared memory, from which the batch is handed over without another copy
-        pixels = default_collate([image for image, _ in pairs] + images)
-        texts = [caption for _, caption in pairs]
+        pixels = default_collate([image for image, _ in drawn.pairs] + drawn.images)
+        texts = [caption for _, caption in drawn.pairs]
         if self.config.unpaired is None and self.vocabulary is None:
             return MixedBatch(pixels, self.tokenizer(texts), Counter(counts))
         candidates = None
@@ -82,7 +89,8 @@ class MixedDataset(IterableDataset):
             candidates = torch.zeros(len(texts), len(self.vocabulary), dtype=torch.bool)
             for row, text in enumerate(texts):
                 candidates[row, self.vocabulary.indices(text)] = True
-        batch = MixedBatch(MixedImages(pixels, len(pairs)), MixedTexts(self.tokenizer(texts), candidates))
+        labels = self.labels.of(drawn.pair_places, drawn.image_places) if self.labels else ()
+        batch = MixedBatch(MixedImages(pixels, len(texts)), MixedTexts(self.tokenizer(texts), candidates, *labels))
         batch.counts.update(counts)
         if candidates is not None:
             batch.counts["paired: without keyword"] += int((~candidates.any(dim=1)).sum())
@@ -100,6 +108,8 @@ class MixedLoader:
         transform: decoded RGB image → tensor; the same shape for every image.
         tokenizer: texts → tokens.
         vocabulary: the keywords; None: no keyword level.
+        labels: what the unpaired images draw their captions from, where that is known beforehand; handed on with each
+            batch.
         workers: processes that read; 0: this one.
         pin_memory: whether batches are put into page-locked memory, for CUDA.
 
@@ -121,12 +131,13 @@ class MixedLoader:
         tokenizer: Tokenizer,
         vocabulary: Vocabulary | None = None,
         *,
+        labels: ImageLabels | None = None,
         workers: int = 0,
         pin_memory: bool = False,
     ):
         self.config = config
         self.shared_epoch = SharedEpoch()
-        self.dataset = MixedDataset(config, transform, tokenizer, vocabulary, self.shared_epoch)
+        self.dataset = MixedDataset(config, transform, tokenizer, vocabulary, self.shared_epoch, labels)
         self.num_batches = config.steps
         self.num_samples = config.steps * config.world_size * config.batch_size
         self.counts: Counter = Counter()

@@ -6,7 +6,7 @@ Legend: B pairs and U unpaired images per rank and micro-step, W ranks, S micro-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from sclip_plugin.data.config import MixedConfig
 from sclip_plugin.data.order import (
@@ -47,6 +47,22 @@ def decode(members: Members, transform: Transform, draft: int | None = None) -> 
     return transform(picture)
 
 
+class Drawn(NamedTuple):
+    """What makes a batch, and where it came from.
+
+    Attributes:
+        pairs: B (image, caption).
+        images: U unpaired images.
+        pair_places: (shard, position) of each pair.
+        image_places: (shard, position) of each unpaired image.
+    """
+
+    pairs: list[tuple[Any, str]]
+    images: list[Any]
+    pair_places: list[tuple[int, int]]
+    image_places: list[tuple[int, int]]
+
+
 class Slot:
     """One worker of one rank in one epoch; see `data.order` for who reads what.
 
@@ -64,8 +80,8 @@ class Slot:
         self.caption_rng = generator("captions", *self.key)
         self.counts: Counter = Counter()
 
-    def batches(self) -> Iterator[tuple[list, list]]:
-        """B (image, caption) pairs and U unpaired images for each of this slot's micro-steps, in order.
+    def batches(self) -> Iterator[Drawn]:
+        """B pairs and U unpaired images for each of this slot's micro-steps, in order.
 
         Pairs, captions and crops are the same whether there are unpaired images or not, so that a run without them can
         be compared with one that has them.
@@ -87,7 +103,12 @@ class Slot:
                 return
             with crops_of_images:
                 drawn = list(islice(images, self.config.unpaired_batch_size))
-            yield [pair for _, pair in pairs], [image for _, image in drawn]
+            yield Drawn(
+                [pair for _, pair in pairs],
+                [image for _, image in drawn],
+                [raw.identity for raw, _ in pairs],
+                [raw.identity for raw, _ in drawn],
+            )
 
     def _generators(self, name: str) -> Generators:
         return Generators(generator(name, *self.key).getrandbits(32))

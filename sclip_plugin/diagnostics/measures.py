@@ -57,6 +57,29 @@ def label_measures(plan: Tensor, world_size: int = 1) -> dict[str, Tensor]:
     }
 
 
+def trust_measures(plan: Tensor, trust: Tensor, world_size: int = 1) -> dict[str, Tensor]:
+    """Figures of pseudo-captions that are known beforehand.
+
+    Args:
+        plan: P (U, N), whose rows sum to 1, or are zero where nothing is trusted.
+        trust: (U,), what each row counts, from 0 to 1.
+        world_size: ranks that hold rows of the same plan.
+
+    Returns:
+        0-dim tensors by name.
+
+        - `trust`: its mean.
+        - `trusted`: the share of the images that count at all.
+        - `drawn_captions`: the number of captions that such an image draws from, as `effective_captions` counts them;
+          the mean over these images.
+    """
+    some = (trust > 0).float()
+    means = torch.stack([trust.float().mean(), some.mean(), (entropy(plan).exp() * some).mean()])
+    packed = _mean_over_ranks(means, world_size)
+    tiny = torch.finfo(torch.float32).tiny
+    return {"trust": packed[0], "trusted": packed[1], "drawn_captions": packed[2] / packed[1].clamp(min=tiny)}
+
+
 def keyword_measures(
     plan: Tensor, candidates: Tensor, queries: Tensor, keywords: Tensor, scale: Tensor, world_size: int = 1
 ) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from sclip_plugin.diagnostics.measures import keyword_measures, label_measures
+from sclip_plugin.diagnostics.measures import keyword_measures, label_measures, trust_measures
 from sclip_plugin.diagnostics.signs import Signs
 from sclip_plugin.loss.sclip_loss import Observation
 
@@ -54,7 +54,10 @@ class Recorder:
     @torch.no_grad()
     def _record(self, seen: Observation, step: int) -> None:
         plan = seen.plan.detach().float()
-        found = label_measures(plan, self.world_size)
+        if seen.trust is None:
+            found = label_measures(plan, self.world_size)
+        else:  # the columns are all pairs, of which a batch cannot use many
+            found = trust_measures(plan, seen.trust, self.world_size)
         if seen.candidates is not None and seen.keywords is not None:
             tensors = (seen.candidates, seen.queries, seen.keywords, seen.scale)
             found |= keyword_measures(plan, *tensors, self.world_size)

@@ -1,8 +1,12 @@
 """The plugin's own evaluation sets in a training run: when each is due, and what it gives."""
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypedDict
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -20,6 +24,22 @@ class _Options(TypedDict):
     batch_size: int
     workers: int
     precision: str
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Give back the random state of torch (the current GPU's too), NumPy and Python as it was.
+
+    Loaders draw a seed even where they shuffle nothing; within this block that does not reach the training.
+    """
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    before = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
 
 
 @dataclass

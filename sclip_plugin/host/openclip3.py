@@ -13,6 +13,7 @@ import os
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -59,6 +60,8 @@ class TrainPlugin:
     run: "TrainingRun | None" = None
     resumed: "Resumed | None" = None
     namespace: argparse.Namespace = argparse.Namespace()
+    _tokenizer: Any = None  # the host's, once it has given it
+    _begun: "TrainingRun | None" = None  # the run whose first epoch has begun in this process
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the plugin's group of flags, and `--loss` where the host has none."""
@@ -102,7 +105,18 @@ class TrainPlugin:
             if self.resumed is not None:
                 self.resumed.check_model(model)
             run.adapt_model(model, tokenizer)
+            if run.arguments.teacher is not None:
+                run.label_images(model, tokenizer, _validation_transform(model), *self._label_files(args))
         return model
+
+    def _label_files(self, args: argparse.Namespace) -> tuple[Path | None, Path | None]:
+        """Where the start model's labels are written, and where they are read in a run that goes on."""
+        from sclip_plugin.teacher.storage import FILE
+
+        kept = args.logs and args.logs.lower() != "none"  # as the host decides later
+        written = Path(args.checkpoint_path).parent / FILE if kept else None
+        resumed = None if self.resumed is None else Path(self.resumed.path).parent.parent / FILE
+        return (written if resumed is None else None), resumed
 
     def get_data(
         self, stock: Stock, args: argparse.Namespace, preprocess_fns: Any, epoch: int = 0, tokenizer: Any = None
@@ -115,7 +129,8 @@ class TrainPlugin:
         run = self._checked_run()
         with _one_line_errors():
             loader = run.build_loader(preprocess_fns[0], tokenizer, preprocess_fns[1])
-        run.announce(host.route or host.PATCHED)
+        run.announce(host.route or host.PATCHED, _start_model_warnings(args))
+        self._tokenizer = tokenizer
         sets = run.evaluation_sets(preprocess_fns[1], tokenizer)
         others = types.SimpleNamespace(**{**vars(args), "train_data": None})
         if sets.retrieval:
@@ -145,13 +160,50 @@ class TrainPlugin:
         args: argparse.Namespace,
         tb_writer: "SummaryWriter | None" = None,
     ) -> None:
-        """The host's loop, observed; then the counts of what was read, and the image panel."""
+        """The host's loop, observed; then the counts of what was read, and the image panel.
+
+        Before the first epoch the start model is evaluated, as after each epoch. A run that goes on from an epoch has
+        its earlier measures on file.
+        """
         run = self._checked_run()
+        if run is not self._begun:
+            self._begun = run
+            self._begin(model, data, epoch, args, tb_writer)
         run.start_of_epoch(epoch, tb_writer)
+        run.remember_captions(model, epoch)
         with _one_line_errors():
             stock(model, data, loss, epoch, optimizer, scaler, scheduler, dist_model, args, tb_writer=tb_writer)
         run.end_of_epoch(data["train"].dataloader)
         run.show_panel(model, epoch + 1)
+
+    def _begin(
+        self,
+        model: nn.Module,
+        data: Data,
+        epoch: int,
+        args: argparse.Namespace,
+        tb_writer: "SummaryWriter | None",
+    ) -> None:
+        """Evaluate the start model, or recall what a resumed run has measured before its epoch numbered `epoch`."""
+        from open_clip_train import train
+
+        from sclip_plugin.evaluation.during_training import random_state_kept
+        from sclip_plugin.host.openclip3_records import read_results
+
+        if epoch > 0:
+            if args.save_logs:
+                for before, metrics in read_results(Path(args.checkpoint_path), epoch + 1).items():
+                    self._checked_run().measures.add(before, metrics)
+            return
+        if set(data) == {"train"}:
+            return
+        stock = getattr(train.evaluate, "__wrapped__", train.evaluate)  # in a stock host a hook stands in its place
+        with random_state_kept():
+            self.evaluate(stock, model, data, 0, args, tb_writer=tb_writer, tokenizer=self._tokenizer)
+        if args.distributed:  # as the host does after an epoch: the others wait for the first rank
+            import torch
+
+            torch.distributed.barrier()
 
     def evaluate(
         self,
@@ -179,6 +231,26 @@ class TrainPlugin:
 
 
 sclip = TrainPlugin()  # one in a process: what the entry point `open_clip_train.plugins` and the hooks share
+
+
+def _validation_transform(model: nn.Module) -> Any:
+    """The transform that the host validates with, from what it noted in the model."""
+    import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    return image_transform_v2(PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)), is_train=False)
+
+
+def _start_model_warnings(args: argparse.Namespace) -> list[str]:
+    """What is wrong with the start model's activation: one line, or none."""
+    from sclip_plugin.evaluation.activation import mismatch
+    from sclip_plugin.host.openclip3_records import other_activation
+
+    if ":" in args.model:  # the host takes such a model's own weights
+        return []
+    found = mismatch(args.model, args.pretrained, args.force_quick_gelu)
+    found = found or other_activation(args.model, args.pretrained, args.force_quick_gelu)
+    return [found] if found else []
 
 
 def _prepare(args: argparse.Namespace) -> "tuple[TrainingRun, Resumed | None]":
@@ -219,4 +291,6 @@ def _report(metrics: dict[str, float], epoch: int, args: argparse.Namespace, tb_
     if args.wandb:
         import wandb
 
-        wandb.log({**{f"val/{name}": value for name, value in metrics.items()}, "epoch": epoch})
+        # without a number wandb would close step 0 with the start model's measures, and refuse the loop's own figures
+        step = None if epoch else 0
+        wandb.log({**{f"val/{name}": value for name, value in metrics.items()}, "epoch": epoch}, step=step)

@@ -30,12 +30,25 @@ UNITS = (  # how each figure is named and shown, in this order
 )
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2em auto; padding: 0 1em }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(460px, 1fr)); gap: 1.2em }
-.card { display: flex; gap: 1em } .card img { width: 130px; height: 130px; object-fit: contain; background: #f3f3f1 }
-.card div { flex: 1; min-width: 0 } .row { padding: 0 .4em; margin: 2px 0 } small { color: #666 }
-.card .row img { width: 1.4em; height: 1.4em; vertical-align: middle; margin-right: .4em }
-.legend span { padding: 0 .5em; margin-right: .7em }
+h1 { font-size: 1.3em; overflow-wrap: anywhere } .legend { color: #444; max-width: 62em }
+.legend b { padding: .1em .5em; font-weight: 400; color: #222 }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(480px, 1fr)); gap: 1.6em 2em }
+.card { display: flex; gap: 1em; border-top: 1px solid #ddd; padding-top: .8em }
+.card > img { width: 150px; height: 150px; object-fit: contain; background: #f3f3f1 }
+.card > div { flex: 1; min-width: 0 } small { color: #666; display: block; margin: .3em 0 .1em }
+.row { display: grid; grid-template-columns: 2.6em 3.6em 1fr; align-items: center; margin: 2px 0; min-height: 1.7em }
+.row img { width: 2.2em; height: 2.2em; object-fit: contain } .row b { font-weight: 400; text-align: right }
+.row b { font-variant-numeric: tabular-nums; padding-right: .6em } .row span { overflow-wrap: anywhere }
 """
+HOW_TO_READ = (
+    "Each large picture is an image without a caption. Beside it stand "
+    "<b style='background: {caption}'>pseudo-captions</b>: captions of paired images (the small pictures), each with "
+    "the weight with which the large one learns it; the weights of all pairs sum to 100%, and the heaviest are shown."
+)
+HOW_TO_READ_KEYWORDS = (
+    " <b style='background: {keyword}'>Candidate keywords</b> are those of the nearest pair's caption, with the "
+    "weights with which the image learns them. A bar is as long as its weight."
+)
 
 
 def sentences(figures: dict[str, float]) -> list[str]:
@@ -125,9 +138,9 @@ def page(labelled: list[LabelledImage], title: str, figures: dict[str, float]) -
     said = "".join(f"<li>{html.escape(line)}</li>" for line in sentences(figures))
     body = "".join(_html_card(image) for image in labelled)
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
-    shown = _legend(labelled)
-    legend = "".join(f'<span style="background: {colour}">{words}</span>' for words, colour in shown)
-    top = f"<h1>{html.escape(title)}</h1><ul>{said}</ul><p class=legend>{legend}</p>"
+    keywords = any(image.keywords is not None for image in labelled)
+    legend = (HOW_TO_READ + HOW_TO_READ_KEYWORDS * keywords).format(caption=CAPTION, keyword=KEYWORD)
+    top = f"<h1>{html.escape(title)}</h1><p class=legend>{legend}</p><ul>{said}</ul>"
     return f"{head}{top}<div class=cards>{body}</div></html>\n"
 
 
@@ -142,13 +155,15 @@ def _image(picture: Picture, side: int) -> str:
 
 def _html_card(labelled: LabelledImage) -> str:
     pairs = zip(labelled.captions, labelled.sources)
-    rows = [_html_row(*one, CAPTION, _image(source, 48)) for one, source in pairs]
-    rows += [_html_row(*one, KEYWORD) for one in labelled.keywords or ()]
-    rows += ["<small>no candidate keyword</small> "] * (labelled.keywords == [])
-    drawn = f"<small>draws from {labelled.effective_captions:.1f} captions</small>"
-    return f"<div class=card>{_image(labelled.picture, 260)}<div>{''.join(rows)}{drawn}</div></div>"
+    drawn = f"pseudo-captions; it draws from {labelled.effective_captions:.1f} captions in effect"
+    rows = [f"<small>{drawn}</small>"]
+    rows += [_html_row(*one, CAPTION, _image(source, 64)) for one, source in pairs]
+    if labelled.keywords is not None:
+        rows.append(f"<small>{'candidate keywords' if labelled.keywords else 'no candidate keyword'}</small>")
+        rows += [_html_row(*one, KEYWORD) for one in labelled.keywords]
+    return f"<div class=card>{_image(labelled.picture, 300)}<div>{''.join(rows)}</div></div>"
 
 
-def _html_row(text: str, weight: float, colour: str, image: str = "") -> str:
+def _html_row(text: str, weight: float, colour: str, image: str = "<i></i>") -> str:
     bar = f"background: linear-gradient(to right, {colour} {100 * weight:.1f}%, transparent 0)"
-    return f'<div class=row style="{bar}">{image}{weight:.0%} {html.escape(text)}</div>'
+    return f'<div class=row style="{bar}">{image}<b>{weight:.0%}</b><span>{html.escape(text)}</span></div>'

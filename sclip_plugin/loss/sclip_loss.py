@@ -1,6 +1,7 @@
 """The S-CLIP loss (arXiv 2305.14095): supervised contrastive + caption level + keyword level (docs/method.md).
 
 Legend: B paired samples, U unpaired images, K keywords, D width, W ranks; b and u are the rows that this rank computes.
+N pairs in the whole set, k of them that an unpaired image draws from where its labels are known beforehand.
 I (B, D) paired image features, T (B, D) their captions', Q (U, D) unpaired image features, G (K, D) keyword features,
 all L2-normalised; A bool (B, K) keywords of each caption; s = exp(logit_scale), τ = 1/s.
 
@@ -36,16 +37,31 @@ class _View(NamedTuple):
     first: int  # column of the first row's own pair
 
 
+class Labels(NamedTuple):
+    """What unpaired images draw their captions from, where that is known before training (ours).
+
+    Attributes:
+        rows: int64 (W·B,), rows of the batch's pairs in the set.
+        nearest: int64 (u, k), rows of the pairs that an unpaired image draws from.
+        weights: (u, k), how much it draws from each; a row sums to the trust in it.
+    """
+
+    rows: Tensor
+    nearest: Tensor
+    weights: Tensor
+
+
 class Observation(NamedTuple):
     """What an observer sees of a step. All of it is still attached to the step's graph.
 
     Attributes:
-        plan: P, the pseudo-captions, (u, W·B).
+        plan: P, the pseudo-captions, (u, W·B), whose rows sum to 1; (u, N) where they are known beforehand.
         queries: the unpaired features that are the plan's rows, (u, D).
         keywords: G, (K, D); None without a keyword level.
         candidates: A, bool (W·B, K); None without a keyword level.
         scale: s, one-element tensor.
         losses: the terms of the loss by name, weighted, 0-dim each.
+        trust: (u,), what each row of the plan counts; None: all count fully.
     """
 
     plan: Tensor
@@ -54,6 +70,7 @@ class Observation(NamedTuple):
     candidates: Tensor | None
     scale: Tensor
     losses: dict[str, Tensor]
+    trust: Tensor | None = None
 
 
 class SClipLoss(ClipLoss):
@@ -66,8 +83,8 @@ class SClipLoss(ClipLoss):
     Args:
         local_loss, gather_with_grad, cache_labels, rank, world_size: as in `ClipLoss`.
         pseudo_label, sinkhorn_iterations, epsilon, caption_weight, keyword_weight, keyword_targets, detach_targets,
-            pair_keyword_weight: as in `LossSettings`, where each default has its source. `detach_targets=False` is for
-            one process only.
+            candidates, pair_keyword_weight, unpaired_negatives: as in `LossSettings`, where each default has its
+            source. `detach_targets=False` is for one process only.
 
     Attributes:
         settings: the `LossSettings`.
@@ -111,7 +128,9 @@ class SClipLoss(ClipLoss):
         keyword_weight: float = LossSettings.keyword_weight,
         keyword_targets: str = LossSettings.keyword_targets,
         detach_targets: bool = LossSettings.detach_targets,
+        candidates: str = LossSettings.candidates,
         pair_keyword_weight: float = LossSettings.pair_keyword_weight,
+        unpaired_negatives: bool = LossSettings.unpaired_negatives,
     ) -> None:
         settings = LossSettings(
             pseudo_label=pseudo_label,
@@ -120,7 +139,9 @@ class SClipLoss(ClipLoss):
             caption_weight=caption_weight,
             keyword_weight=keyword_weight,
             keyword_targets=keyword_targets,
+            candidates=candidates,
             pair_keyword_weight=pair_keyword_weight,
+            unpaired_negatives=unpaired_negatives,
             detach_targets=detach_targets,
         )
         if not 0 <= rank < world_size:
@@ -130,6 +151,30 @@ class SClipLoss(ClipLoss):
         super().__init__(local_loss, gather_with_grad, cache_labels, rank, world_size)
         self.settings = settings
         self.observer: Callable[[Observation], None] | None = None
+        self._captions: Tensor | None = None  # (N, D), features of all pairs' captions as they were last seen
+        self._candidates: Tensor | None = None  # bool (N, K), the keywords of all pairs' captions
+
+    def remember(self, captions: Tensor, candidates: Tensor | None = None) -> None:
+        """Take features of the captions of all pairs, from which unpaired images with known labels draw (ours).
+
+        With each batch the rows of its pairs are replaced by their live features. The others grow old, so that this
+        should be called now and then, with the same features on all ranks.
+
+        Args:
+            captions: (N, D), L2-normalised.
+            candidates: bool (N, K), which keywords each pair's captions hold; None: unpaired images learn no keywords.
+
+        Raises:
+            ValueError: no (rows, D) matrix, or candidates that do not fit.
+        """
+        if captions.ndim != 2 or captions.shape[0] == 0:
+            raise ValueError(f"captions must be an (N, D) matrix with rows, got shape {tuple(captions.shape)}")
+        if candidates is not None and (candidates.dtype != torch.bool or candidates.shape[:-1] != captions.shape[:1]):
+            raise ValueError(
+                f"candidates must be bool (N = {len(captions)}, K), got {candidates.dtype} {tuple(candidates.shape)}"
+            )
+        self._captions = at_least_float32(captions.detach())
+        self._candidates = candidates
 
     def forward(
         self,
@@ -141,6 +186,9 @@ class SClipLoss(ClipLoss):
         keyword_features: Tensor | None = None,
         keyword_candidates: Tensor | None = None,
         output_dict: bool = False,
+        pair_rows: Tensor | None = None,
+        unpaired_nearest: Tensor | None = None,
+        unpaired_weights: Tensor | None = None,
     ) -> Tensor | dict[str, Tensor]:
         """The terms of the loss, weighted.
 
@@ -155,6 +203,10 @@ class SClipLoss(ClipLoss):
                 A copies of it, (A·ceil(K/W), D), whose mean is used. None: no keyword level.
             keyword_candidates: A, bool (B, K).
             output_dict: return the dict rather than the sum of its values.
+            pair_rows: int64 (B,), rows of the pairs in the set that `remember` was told of; with the next two. Then the
+                caption level draws from all N pairs, by these labels, and so does the keyword level.
+            unpaired_nearest: int64 (U, k), rows of the pairs that each unpaired image draws from.
+            unpaired_weights: (U, k), how much it draws from each; a row sums to the trust in it, from 0 to 1.
 
         Returns:
             dict with 0-dim `contrastive_loss`, `caption_loss` and `keyword_loss` (the last two are absent where their
@@ -174,20 +226,64 @@ class SClipLoss(ClipLoss):
         _check_features(image_features, text_features, unpaired_features)
         view = self._view(image_features, text_features, unpaired_features)
         losses, caption_logits = self._contrastive(view, logit_scale, logit_bias)
-        with torch.no_grad() if self.settings.detach_targets else nullcontext():
-            plan = self._plan(view, logit_scale)
-        losses["caption_loss"] = self.settings.caption_weight * soft_cross_entropy(caption_logits, plan)
         keywords = candidates = None
         if keyed:
             keywords, candidates = self._keywords(keyword_features, keyword_candidates, image_features)
-            losses["keyword_loss"] = self.settings.keyword_weight * self._keyword_level(
-                view.queries, keywords, candidates, plan, logit_scale
-            )
-            if self.settings.pair_keyword_weight > 0:
-                losses["pair_keyword_loss"] = self._pair_keyword_level(view.images, keywords, candidates, logit_scale)
+        known = self._labels(pair_rows, unpaired_nearest, unpaired_weights, unpaired_features)
+        if known is None:
+            with torch.no_grad() if self.settings.detach_targets else nullcontext():
+                plan = self._plan(view, logit_scale)
+            losses["caption_loss"] = self.settings.caption_weight * soft_cross_entropy(caption_logits, plan)
+            if keywords is not None and candidates is not None:
+                losses["keyword_loss"] = self.settings.keyword_weight * self._keyword_level(
+                    view.queries, keywords, candidates, plan, logit_scale
+                )
+            seen = Observation(plan, view.queries, keywords, candidates, logit_scale, losses)
+        else:
+            targets, loss = self._caption_level(view, known, logit_scale)
+            losses["caption_loss"] = self.settings.caption_weight * loss
+            trust = targets.sum(dim=1)
+            plan = targets / trust.masked_fill(trust == 0, 1).unsqueeze(1)
+            if keywords is not None and self._candidates is not None:
+                losses["keyword_loss"] = self.settings.keyword_weight * self._keyword_level(
+                    view.queries, keywords, self._candidates, targets, logit_scale
+                )
+            seen = Observation(plan, view.queries, keywords, self._candidates, logit_scale, losses, trust)
+        if keywords is not None and candidates is not None and self.settings.pair_keyword_weight > 0:
+            losses["pair_keyword_loss"] = self._pair_keyword_level(view.images, keywords, candidates, logit_scale)
         if self.observer is not None:
-            self.observer(Observation(plan, view.queries, keywords, candidates, logit_scale, losses))
+            self.observer(seen)
         return losses if output_dict else _total(losses)
+
+    def _labels(
+        self, rows: Tensor | None, nearest: Tensor | None, weights: Tensor | None, queries: Tensor
+    ) -> Labels | None:
+        """The labels for this rank's rows of the loss; None where none are given."""
+        if rows is None and nearest is None and weights is None:
+            return None
+        if rows is None or nearest is None or weights is None:
+            raise ValueError("pair_rows, unpaired_nearest and unpaired_weights go together: one of them is missing")
+        if self._captions is None:
+            raise ValueError("unpaired_nearest needs the captions of all pairs: call remember(captions) first")
+        if nearest.shape != weights.shape or nearest.ndim != 2 or len(nearest) != len(queries):
+            raise ValueError(
+                f"unpaired_nearest and unpaired_weights must be (U = {len(queries)}, k), got shapes "
+                f"{tuple(nearest.shape)} and {tuple(weights.shape)}"
+            )
+        everybody = gather(rows, rank=self.rank, world_size=self.world_size, gradient="none")
+        if self.local_loss:
+            return Labels(everybody, nearest, weights)
+        mine = (gather(one, rank=self.rank, world_size=self.world_size, gradient="none") for one in (nearest, weights))
+        return Labels(everybody, *mine)
+
+    def _caption_level(self, view: _View, labels: Labels, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Targets (u, N), and L_cap without its weight over the captions of all pairs, the batch's own live (ours)."""
+        assert self._captions is not None, "_labels has looked"
+        texts = self._captions.index_copy(0, labels.rows, view.all_texts.to(self._captions.dtype))
+        self._captions = texts.detach()
+        logits = _logits(view.queries, scale * texts, None)
+        targets = torch.zeros_like(logits).scatter_add_(1, labels.nearest, labels.weights.to(logits.dtype))
+        return targets, soft_cross_entropy(logits, targets)
 
     def _view(self, images: Tensor, texts: Tensor, queries: Tensor) -> _View:
         if self.world_size == 1:
@@ -207,7 +303,10 @@ class SClipLoss(ClipLoss):
         return gather(tensor, rank=self.rank, world_size=self.world_size, gradient=gradient)
 
     def _contrastive(self, view: _View, scale: Tensor, bias: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
-        """L_clip, the unpaired images being extra negatives for each caption (authors' code), and s·Q·Tᵀ (u, W·B)."""
+        """L_clip, and s·Q·Tᵀ (u, W·B).
+
+        The unpaired images are extra negatives for each caption (authors' code), unless the settings say otherwise.
+        """
         pairs = view.images.shape[0]
         # one product serves the image rows, the caption level and, where the rows are the columns, the text rows
         by_image = _logits(torch.cat([view.images, view.queries]), scale * view.all_texts, bias)
@@ -215,10 +314,12 @@ class SClipLoss(ClipLoss):
         by_paired, by_unpaired = torch.split(by_image, [pairs, view.queries.shape[0]])
         positives = torch.diagonal(by_paired, offset=view.first)
         image_loss = (torch.logsumexp(by_paired, dim=1) - positives).mean()
+        negatives = self.settings.unpaired_negatives
         if view.texts is view.all_texts:
-            text_loss = (torch.logsumexp(by_image, dim=0) - positives).mean()
+            text_loss = (torch.logsumexp(by_image if negatives else by_paired, dim=0) - positives).mean()
         else:
-            by_text = _logits(scale * view.texts, torch.cat([view.all_images, view.all_queries]), bias)
+            columns = torch.cat([view.all_images, view.all_queries]) if negatives else view.all_images
+            by_text = _logits(scale * view.texts, columns, bias)
             text_loss = (torch.logsumexp(by_text, dim=1) - torch.diagonal(by_text, offset=view.first)).mean()
         return {"contrastive_loss": (image_loss + text_loss) / 2}, by_unpaired
 
@@ -250,12 +351,25 @@ class SClipLoss(ClipLoss):
     ) -> Tensor:
         """L_kw without its weight: cross-entropy against weights over the nearest caption's keywords.
 
-        The weights are constants in every case, as in the authors' code.
+        The weights are constants in every case, as in the authors' code. With candidates `plan` they are the keywords
+        of all captions that the image draws from (ours); what it draws from captions without keywords is left out.
+
+        Args:
+            queries: rows of Q, (u, D).
+            keywords: G, (K, D).
+            candidates: the keywords of the plan's columns, bool (M, K).
+            plan: (u, M), whose rows sum to 1, or to the trust in them where they are known beforehand.
+            scale: s.
         """
         cosine = at_least_float32(queries @ keywords.T)
         with torch.no_grad():
-            sets = partial_labels.candidate_sets(plan, candidates)
-            targets = partial_labels.keyword_targets(self.settings.keyword_targets, cosine, scale, sets)
+            if self.settings.candidates == "plan":
+                targets = plan.detach().to(cosine.dtype) @ partial_labels.own_keywords(candidates, cosine.dtype)
+            else:
+                sets = partial_labels.candidate_sets(plan, candidates)
+                targets = partial_labels.keyword_targets(self.settings.keyword_targets, cosine, scale, sets)
+                if candidates is self._candidates:  # known beforehand, and trusted so far
+                    targets = plan.sum(dim=1, keepdim=True) * targets
         return soft_cross_entropy(scale * cosine, targets)
 
     def _pair_keyword_level(self, images: Tensor, keywords: Tensor, candidates: Tensor, scale: Tensor) -> Tensor:

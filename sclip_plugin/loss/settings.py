@@ -16,6 +16,10 @@ PSEUDO_LABELS: Final = ("ot-image", "ot-text", "soft-image", "soft-text", "hard-
 #: Rules for the weights of an unpaired image's candidate keywords (section 4.2). `similarity` is the authors' code's.
 KEYWORD_TARGETS: Final = ("similarity", "softmax", "uniform")
 
+#: Where an unpaired image's candidate keywords come from: the caption nearest to it (paper), or all captions that its
+#: pseudo-caption draws from, each by its weight and in equal parts (ours).
+CANDIDATES: Final = ("nearest", "plan")
+
 
 def _from(source: str) -> dict[str, str]:
     """A field's metadata: who chose its default."""
@@ -34,8 +38,11 @@ class LossSettings:
         caption_weight: weight of the caption-level term, at least 0.
         keyword_weight: weight of the keyword-level term, at least 0.
         keyword_targets: weights over an unpaired image's candidate keywords, one of `KEYWORD_TARGETS`.
+        candidates: where an image's candidate keywords come from, one of `CANDIDATES`. With `plan` their weights follow
+            from it, and `keyword_targets` is not used.
         pair_keyword_weight: weight of the pairs' own keyword term, at least 0: each paired image learns the keywords of
             its caption. It needs no unpaired images, and is the control for what these bring.
+        unpaired_negatives: whether the unpaired images are negatives of each caption.
         detach_targets: whether the transport plan is a constant (docs/method.md). False lets gradient run through it,
             as in the authors' code, for study.
 
@@ -49,12 +56,17 @@ class LossSettings:
     caption_weight: float = field(default=0.5, metadata=_from("authors' code"))
     keyword_weight: float = field(default=0.5, metadata=_from("authors' code"))
     keyword_targets: str = field(default="similarity", metadata=_from("authors' code, clamped at 0 by us"))
+    candidates: str = field(default="nearest", metadata=_from("paper, section 4.2"))
     pair_keyword_weight: float = field(default=0.0, metadata=_from("ours; the paper has no such term"))
+    unpaired_negatives: bool = field(default=True, metadata=_from("authors' code"))
     detach_targets: bool = field(default=True, metadata=_from("ours"))
 
     def __post_init__(self) -> None:
         _check_choice("pseudo_label", self.pseudo_label, PSEUDO_LABELS)
         _check_choice("keyword_targets", self.keyword_targets, KEYWORD_TARGETS)
+        _check_choice("candidates", self.candidates, CANDIDATES)
+        if self.candidates == "plan" and self.keyword_targets != LossSettings.keyword_targets:
+            raise ValueError(f"keyword_targets={self.keyword_targets!r} has no effect with candidates='plan'")
         check_iterations("sinkhorn_iterations", self.sinkhorn_iterations)
         if self.epsilon is not None:
             check_epsilon(self.epsilon)

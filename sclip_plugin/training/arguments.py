@@ -8,6 +8,8 @@ import argparse
 from dataclasses import dataclass
 
 from sclip_plugin.loss.settings import LossSettings
+from sclip_plugin.teacher.settings import TeacherSettings
+from sclip_plugin.training.recipe import teacher_settings, unpaired_negatives
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class TrainingArguments:
         keywords: the keyword file; None: no keyword level.
         keyword_template: prompt around each keyword, with `{}` for the keyword.
         loss: the options of the S-CLIP loss, which a supervised run does not use.
+        teacher: how the start model labels the unpaired images before training; None: it does not (paper).
         draft_jpeg: whether large JPEGs are decoded at a fraction of their size.
         batch_size: pairs per rank and micro-step, B.
         unpaired_batch_size: unpaired images per rank and micro-step, U.
@@ -70,6 +73,7 @@ class TrainingArguments:
     keywords: str | None
     keyword_template: str
     loss: LossSettings
+    teacher: TeacherSettings | None
     draft_jpeg: bool
     batch_size: int
     unpaired_batch_size: int
@@ -108,6 +112,7 @@ class TrainingArguments:
             keywords=args.keywords,
             keyword_template=args.keyword_template or "{}",
             loss=LossSettings() if supervised else _loss_settings(args),
+            teacher=None if supervised else teacher_settings(args),
             draft_jpeg=bool(args.sclip_draft_jpeg),
             batch_size=args.batch_size,
             unpaired_batch_size=0 if supervised else args.unpaired_batch_size,
@@ -148,6 +153,8 @@ def _loss_settings(args: argparse.Namespace) -> LossSettings:
         keyword_weight=args.sclip_keyword_weight,
         keyword_targets=args.sclip_keyword_targets,
         pair_keyword_weight=args.sclip_pair_keyword_weight,
+        candidates=args.sclip_candidates or LossSettings.candidates,
+        unpaired_negatives=unpaired_negatives(args),
     )
 
 

@@ -26,6 +26,12 @@ def mixed_config(arguments: TrainingArguments, world_size: int) -> MixedConfig:
     paired = config.paired
     if not (paired.num_samples or paired.total):
         raise UsageError(f"--train-data: the number of pairs is not known ({paired.unknown}); give --train-num-samples")
+    if arguments.teacher is not None:
+        for source in (paired, config.unpaired):
+            if source is not None and source.sizes is None:
+                raise UsageError(
+                    f"{source.shards.flag}: --sclip-teacher start needs the sizes of the shards ({source.unknown})"
+                )
     available = min(config.epoch_samples, paired.total or config.epoch_samples)
     if available < config.global_batch:
         raise DataError(

@@ -25,6 +25,8 @@ def announce(route: str, arguments: TrainingArguments, config: MixedConfig, keyw
         what = f"B={config.batch_size} supervised: open_clip's own loss on the pairs alone"
     else:
         labels = f"pseudo-label={arguments.loss.pseudo_label}" if config.unpaired else "no unpaired images"
+        if arguments.teacher is not None:
+            labels = f"teacher=start support=pairs trust={arguments.teacher.trust}"
         own = arguments.loss.pair_keyword_weight
         what = f"B={config.batch_size} U={config.unpaired_batch_size} K={keywords} {labels}"
         what += f" pair-keyword-weight={own:g}" if own else ""

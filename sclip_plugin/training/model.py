@@ -39,6 +39,9 @@ class _MixedForward(nn.Module):
         if text.candidates is not None:
             output["keyword_features"] = self._encode_keywords()
             output["keyword_candidates"] = text.candidates
+        if text.rows is not None and text.nearest is not None and text.weights is not None:
+            output["pair_rows"], output["unpaired_nearest"] = text.rows, text.nearest
+            output["unpaired_weights"] = text.weights
         if self.sclip_accum_freq > 1:
             output["logit_scale"] = _scale_gradient(output["logit_scale"], 1 / self.sclip_accum_freq)
         return output

@@ -15,6 +15,7 @@ from sclip_plugin.evaluation.models import check_pretrained
 from sclip_plugin.evaluation.names import named_folder
 from sclip_plugin.evaluation.weights import check_model_folder
 from sclip_plugin.loss.settings import KEYWORD_TARGETS, PSEUDO_LABELS, LossSettings
+from sclip_plugin.training import recipe
 
 # Defaults stand here and not in the parser: a flag that was not given is None, so that it can be refused without
 # `--loss sclip`. Those of the loss are `LossSettings`'; the template, which adds nothing, is the authors' code's.
@@ -42,6 +43,7 @@ OF_KEYWORDS = (  # what says something of the keywords only
     "--keyword-template",
     "--sclip-keyword-weight",
     "--sclip-keyword-targets",
+    "--sclip-candidates",
     "--sclip-pair-keyword-weight",
 )
 FLAGS = (
@@ -50,6 +52,7 @@ FLAGS = (
     "--keywords",
     "--keyword-template",
     "--sclip-pair-keyword-weight",
+    *recipe.FLAGS,
     "--sclip-draft-jpeg",
     "--zeroshot-data",
 )
@@ -66,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_loss(parser, group)
     _add_data(group)
     _add_loss_settings(group)
+    recipe.add_arguments(group, _cosine)
     add = group.add_argument
     add(
         "--sclip-draft-jpeg",
@@ -169,6 +173,7 @@ def _number(kind: Callable[[str], Number], accept: Callable[[Number], bool], wor
 _count = _number(int, lambda value: value > 0, "a whole number > 0")
 _count_or_zero = _number(int, lambda value: value >= 0, "a whole number ≥ 0")
 _positive = _number(float, lambda value: 0 < value < float("inf"), "a number > 0")
+_cosine = _number(float, lambda value: -1 <= value <= 1, "a cosine from -1 to 1")
 _weight = _number(float, lambda value: 0 <= value < float("inf"), "a number ≥ 0")
 
 
@@ -203,6 +208,7 @@ def check(args: argparse.Namespace) -> bool:
         _refuse_useless(args)
         if args.keyword_template is not None and args.keyword_template.count("{}") != 1:
             raise UsageError(f"--keyword-template must hold {{}} once, got {args.keyword_template!r}")
+        recipe.complete(args, lambda flag: given(args, flag))
         for name, value in DEFAULTS.items():
             if getattr(args, name) is None:
                 setattr(args, name, value)

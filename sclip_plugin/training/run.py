@@ -4,15 +4,17 @@ With `--loss sclip` it trains the S-CLIP loss. With `--loss clip` it is the supe
 loss and loop on the very pairs, captions and crops that the S-CLIP run of the same seed sees.
 
 The order of the calls: `prepare` (before any model is loaded), `placed`, `adapt_model`, `build_loader`, `announce`,
-`evaluation_sets`, `build_loss`; then for each epoch `start_of_epoch`, `end_of_epoch`, `show_panel`, `evaluate` and
-`validated`. A host module (`sclip_plugin.host`) makes them; nothing here knows how the host's command is built.
+`evaluation_sets`, `build_loss`, and for the start model `evaluate` and `validated`; then for each epoch
+`start_of_epoch`, `end_of_epoch`, `show_panel`, `evaluate` and `validated`. A host module (`sclip_plugin.host`) makes
+them; nothing here knows how the host's command is built.
 """
 
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,16 +27,20 @@ from sclip_plugin.diagnostics.recorder import Recorder, Sink
 from sclip_plugin.diagnostics.signs import Signs
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.during_training import EvaluationSets
+from sclip_plugin.evaluation.features import Encoder
 from sclip_plugin.evaluation.names import VALIDATION_LOSS
 from sclip_plugin.evaluation.sets import is_retrieval_set
 from sclip_plugin.inspection.epoch_panel import EpochPanel
 from sclip_plugin.keywords import Vocabulary
 from sclip_plugin.loss.sclip_loss import SClipLoss
+from sclip_plugin.teacher.labels import StartLabels
 from sclip_plugin.training import messages
 from sclip_plugin.training.arguments import Place, TrainingArguments
+from sclip_plugin.training.before_after import BeforeAfter
 from sclip_plugin.training.datasets import mixed_config
 from sclip_plugin.training.keyword_tokens import keyword_tokens
 from sclip_plugin.training.model import adapt
+from sclip_plugin.training.teaching import caption_features, keywords_of, start_labels
 
 Transform = Callable[[Any], Any]  # PIL image → tensor
 
@@ -48,6 +54,9 @@ class SummaryWriter(Protocol):
     def add_image(self, tag: str, img_tensor: np.ndarray, global_step: int, dataformats: str) -> None:
         """Write one picture."""
 
+    def add_text(self, tag: str, text_string: str, global_step: int) -> None:
+        """Write one text in Markdown."""
+
 
 class TrainingRun:
     """One training run with `--loss sclip`, or with `--loss clip` as its baseline.
@@ -57,11 +66,16 @@ class TrainingRun:
         config: the data.
         vocabulary: the keywords; None without a keyword level.
         place: where this process stands, once the host has told it.
+        measures: what the evaluations have given so far, on the first rank; a host that resumes adds the earlier ones.
     """
 
     def __init__(self, arguments: TrainingArguments, config: MixedConfig, vocabulary: Vocabulary | None = None):
         self.arguments, self.config, self.vocabulary = arguments, config, vocabulary
         self.place = Place(rank=0, world_size=1, device="cpu")
+        self.measures = BeforeAfter()
+        self._labels: StartLabels | None = None  # the start model's, where it is the teacher
+        self._tokenizer: Any = None
+        self._loss: SClipLoss | None = None
         self._recorder: Recorder | None = None  # observes the loss; made with it
         self._panel: EpochPanel | None = None  # draws the image panel; made with the loader
         self._tb_writer: SummaryWriter | None = None
@@ -102,6 +116,48 @@ class TrainingRun:
             )
         adapt(model, tokens, self.place.rank, self.place.world_size, arguments.accum_freq)
 
+    def label_images(
+        self, model: nn.Module, tokenizer: Any, preprocess: Transform, written: Path | None, resumed: Path | None
+    ) -> None:
+        """Let the start model label the unpaired images, where it is the teacher. On every rank, before training.
+
+        Args:
+            model: the start model, on its device.
+            tokenizer: texts → tokens.
+            preprocess: the validation transform.
+            written: where the labels are kept; None: nowhere.
+            resumed: where they are read, in a run that goes on; None: they are made.
+
+        Raises:
+            DataError: too few usable pairs, or a file that cannot be read or written.
+        """
+        arguments, self._tokenizer = self.arguments, tokenizer
+        if arguments.teacher is None:
+            return
+        self._labels = start_labels(
+            arguments.teacher,
+            self.config,
+            self.place,
+            Encoder(model, tokenizer, self.place.device, arguments.precision),
+            preprocess,
+            arguments.workers,
+            written=written,
+            resumed=resumed,
+        )
+
+    def remember_captions(self, model: nn.Module, epoch: int) -> None:
+        """Before the epoch numbered `epoch`: the loss learns of the captions of all pairs, where it draws from them."""
+        if self._labels is None or self._loss is None:
+            return
+        encoder = Encoder(
+            getattr(model, "_orig_mod", model), self._tokenizer, self.place.device, self.arguments.precision
+        )
+        captions = caption_features(self._labels, encoder, self.arguments.seed, epoch, self.place)
+        candidates = None
+        if self.vocabulary is not None:
+            candidates = keywords_of(self._labels.captions, self.vocabulary).to(captions.device)
+        self._loss.remember(captions, candidates)
+
     def build_loss(self) -> SClipLoss | None:
         """The loss that the arguments describe, observed for diagnostics; None: the host's own (a supervised run)."""
         if self.arguments.supervised:
@@ -115,6 +171,7 @@ class TrainingRun:
             **asdict(self.arguments.loss),
         )
         loss.observer = self._recorder = self._make_recorder()
+        self._loss = loss
         return loss
 
     def _make_recorder(self) -> Recorder:
@@ -150,13 +207,14 @@ class TrainingRun:
             transform,
             tokenizer,
             self.vocabulary,
+            labels=self._labels,
             workers=self.arguments.workers,
             pin_memory=self.place.device.startswith("cuda"),
         )
 
     def _make_panel(self, config: MixedConfig, preprocess: Transform, tokenizer: Any) -> EpochPanel | None:
         arguments = self.arguments
-        if config.unpaired is None:
+        if config.unpaired is None or arguments.teacher is not None:  # it shows labels from a batch
             return None
         ranks = config.world_size * config.accum
         return EpochPanel(
@@ -174,8 +232,16 @@ class TrainingRun:
             batch_size=arguments.batch_size,
         )
 
-    def announce(self, route: str) -> None:
-        """Say on the first rank that the plugin is at work, by which route, and what is likely to go wrong."""
+    def announce(self, route: str, warnings: Sequence[str] = ()) -> None:
+        """Say on the first rank that the plugin is at work, by which route, and what is likely to go wrong.
+
+        Args:
+            route: how the plugin was activated.
+            warnings: what the host has to say of the start model.
+        """
+        if self.place.rank == 0:
+            for warning in warnings:
+                logging.warning(f"sclip_plugin: {warning}")
         messages.announce(route, self.arguments, self.config, len(self.vocabulary or ()), self.place)
 
     def evaluation_sets(self, transform: Transform | None = None, tokenizer: Any = None) -> EvaluationSets:
@@ -238,13 +304,23 @@ class TrainingRun:
         )
         if metrics:
             listed = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            logging.info(f"sclip_plugin: evaluation after epoch {epoch}: {listed}")
+            when = f"after epoch {epoch}" if epoch else "of the start model"
+            logging.info(f"sclip_plugin: evaluation {when}: {listed}")
         return metrics
 
     def validated(self, metrics: dict[str, float], epoch: int) -> None:
-        """Look at all that an evaluation after `epoch` epochs gave, the host's own included. For the first rank."""
-        if self._recorder is not None:
+        """Look at all that an evaluation after `epoch` epochs gave, the host's own included. For the first rank.
+
+        After the last epoch the log, and TensorBoard, get a table from the start model to the trained one.
+        """
+        self.measures.add(epoch, metrics)
+        if self._recorder is not None and epoch:
             self._recorder.validated(epoch, metrics.get(VALIDATION_LOSS))
+        table = self.measures.table(epoch) if epoch == self.arguments.epochs else ""
+        if table:
+            logging.info(f"sclip_plugin: before and after training (shares in percent)\n{table}")
+            if self._tb_writer is not None:
+                self._tb_writer.add_text("sclip/before and after", self.measures.markdown(epoch), epoch)
 
 
 def _tensorboard_sink(writer: SummaryWriter) -> Sink:

@@ -8,6 +8,7 @@ from pathlib import Path
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.names import CLASSIFICATION, RETRIEVAL
 from sclip_plugin.shards import layout, report
+from sclip_plugin.shards.conversion.dataset_card import write_card
 from sclip_plugin.shards.conversion.index import SampleIndex
 from sclip_plugin.shards.conversion.plan import ShardPlan, jobs_of
 from sclip_plugin.shards.conversion.split import take_labelled
@@ -87,7 +88,7 @@ def write(plan: ShardPlan, target: Target, tally: Tally, about: Origin, overwrit
         workers: threads that read, encode and hash images.
 
     Returns:
-        The manifest, which is written last.
+        The manifest, which is written last but for the dataset card, which tells of it.
     """
     folders = [layout.TEST] if target.name else [layout.shard_folder(kind) for kind in layout.TRAINING]
     manifest = prepare(plan, folders, overwrite)
@@ -98,6 +99,7 @@ def write(plan: ShardPlan, target: Target, tally: Tally, about: Origin, overwrit
             shards |= leave_out_trained(plan, kind, training)
         _write_benchmark_files(plan, target)
         manifest = finish(plan, shards, _counts(plan, shards, tally), about)
+    write_card(plan, manifest)
     return manifest
 
 

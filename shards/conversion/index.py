@@ -364,6 +364,14 @@ class SampleIndex:
             "SELECT recode, COUNT(*) FROM samples WHERE part IS NOT NULL AND recode != '' GROUP BY recode"
         )
 
+    def kinds_of_sample(self) -> list[tuple[str, str, bool, bool]]:
+        """(part, suffix, whether such a sample has a label, whether one has a group), each part and suffix once."""
+        query = (
+            "SELECT part, suffix, MAX(label IS NOT NULL), MAX(grouping IS NOT NULL) FROM samples "
+            "WHERE part IS NOT NULL GROUP BY part, suffix ORDER BY part, suffix"
+        )
+        return [(part, suffix, bool(one), bool(other)) for part, suffix, one, other in self._db.execute(query)]
+
     # The order in the shards
 
     def place(self, seed: int) -> dict[str, int]:

@@ -12,7 +12,7 @@ from sclip_plugin import cli
 from sclip_plugin.commands import eval as command
 from sclip_plugin.evaluation.models import load_model
 from sclip_plugin.evaluation.names import PRECISIONS
-from tests.evaluation.sets import classification_set, model_with_weights, retrieval_set
+from tests.evaluation.sets import classification_set, model_with_weights, region_set, retrieval_set
 
 
 @pytest.fixture(scope="module")
@@ -106,12 +106,52 @@ def test_several_checkpoints_with_intervals_and_ranks(model_name, tmp_path, caps
     assert "95% interval" in capsys.readouterr().out
 
 
+def test_folders_name_themselves_and_one_flag_takes_several(model_name, tmp_path, capsys):
+    folders = [str(classification_set(tmp_path / name)) for name in ("first", "other")]
+    words = ["--zeroshot", folders[0], f"second={folders[1]}", "--retrieval", f"{retrieval_set(tmp_path / 'val')}/"]
+    output = ["--json", str(tmp_path / "o.json"), "--device", "cpu"]
+    assert cli.main(["eval", "--model", model_name, *words, *output]) == 0
+    report = json.loads((tmp_path / "o.json").read_text())
+    assert [record["dataset"] for record in report["results"]] == ["first", "second", "val"]
+
+
+def test_frozen_features_and_regions_in_table_json_and_ranks(model_name, tmp_path, capsys):
+    folder, regions = str(classification_set(tmp_path / "c")), str(region_set(tmp_path / "regions"))
+    words = ["--knn", f"x={folder}", "--linear-probe", f"x={folder}", "--zeroshot", f"x={folder}", "--regions", regions]
+    output = ["--json", str(tmp_path / "o.json"), "--ranks", str(tmp_path / "o.npz"), "--shots", "1", "--device", "cpu"]
+    assert cli.main(["eval", "--model", model_name, *words, *output, "--bootstrap", "20"]) == 0
+    table = capsys.readouterr().out
+    for title in ("knn acc1", "lp mean per class recall", "x, 1 a class", "region R@1", "caption R@1"):
+        assert title in table
+    records = json.loads((tmp_path / "o.json").read_text())["results"]
+    assert [(one["task"], one.get("settings", {}).get("fewshot_k")) for one in records] == [
+        ("zeroshot_classification", None),
+        ("knn", -1),
+        ("knn", 1),
+        ("linear_probe", -1),
+        ("linear_probe", 1),
+        ("region_retrieval", None),
+    ]
+    with np.load(tmp_path / "o.npz") as ranks:
+        assert {"x/class", "x/knn/class", "x/knn-1/class", "x/linear-probe-1/class", "regions/regions/picture"} <= set(
+            ranks
+        )
+        assert (ranks["x/knn/class"] == 0).mean() == pytest.approx(records[1]["metrics"]["knn_acc1"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["--model", "ViT-B-32", "--retrieval", "a=b"], 2, "--pretrained is missing"),
         (["--model", "local-dir:{m}"], 2, "nothing to evaluate"),
-        (["--model", "local-dir:{m}", "--retrieval", "folder"], 2, "--retrieval must be NAME=DIR, got 'folder'"),
+        (["--model", "local-dir:{m}", "--retrieval", "folder"], 1, "evaluation set folder: no such folder"),
+        (["--model", "local-dir:{m}", "--retrieval", "=folder"], 2, "must be NAME=DIR or DIR, got '=folder'"),
+        (["--model", "local-dir:{m}", "--zeroshot", ""], 2, "--zeroshot must be NAME=DIR or DIR, got ''"),
+        (["--model", "local-dir:{m}", "--retrieval", "{r}", "{r}"], 2, "--retrieval r is given twice"),
+        (["--model", "local-dir:{m}", "--retrieval", "{r}", "--shots", "1"], 2, "--shots does nothing without --knn"),
+        (["--model", "local-dir:{m}", "--knn", "a=b", "--shots", "1", "0"], 2, "--shots must be from 1 to 100000, got"),
+        (["--model", "local-dir:{m}", "--knn", "{r}"], 1, "makes it a retrieval set, not one for classification"),
+        (["--model", "local-dir:{m}", "--regions", "a={r}"], 1, "region set {r}: annotations.json is missing"),
         (["--model", "local-dir:{m}", "--retrieval", "a=b", "--batch-size", "0"], 2, "--batch-size must be at least 1"),
         (["--model", "local-dir:{m}", "--retrieval", "a={r}", "--bootstrap", "1"], 2, "--bootstrap must be at least 2"),
         (["--model", "local-dir:{m}", "--retrieval", "a={r}", "--ranks", "o.json"], 2, "must end in .npz"),
@@ -119,13 +159,22 @@ def test_several_checkpoints_with_intervals_and_ranks(model_name, tmp_path, caps
         (["--model", "local-dir:nowhere", "--retrieval", "a=b"], 1, "no open_clip_config.json there"),
         (["--model", "local-dir:{m}", "--retrieval", "a=nowhere"], 1, "nowhere: no such folder"),
         (["--model", "local-dir:{m}", "--pretrained", "no.pt", "--retrieval", "a={r}"], 1, "no.pt"),
-        (["--model", "NoSuchModel", "--pretrained", "x", "--retrieval", "a={r}"], 1, "--model NoSuchModel"),
+        (
+            ["--model", "ViT-B32", "--pretrained", "x", "--retrieval", "a={r}"],
+            1,
+            "--model ViT-B32: open_clip has no such model; the nearest are ViT-B-32, ",
+        ),
+        (
+            ["--model", "ViT-B-32", "--pretrained", "openia", "--retrieval", "a={r}"],
+            1,
+            "--pretrained openia: no such file, and --model ViT-B-32 has no such tag; the nearest are openai, ",
+        ),
     ],
 )
 def test_command_refuses(model_name, tmp_path, capsys, arguments, code, message):
     places = {"{m}": model_name.removeprefix("local-dir:"), "{r}": str(retrieval_set(tmp_path / "r"))}
     for mark, value in places.items():
-        arguments = [argument.replace(mark, value) for argument in arguments]
+        arguments, message = [one.replace(mark, value) for one in arguments], message.replace(mark, value)
     assert cli.main(["eval", *arguments]) == code
     error = capsys.readouterr().err
     assert message in error

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from tests.helpers.models import write_model
 from tests.helpers.shards import picture, write_tar
 
 CLASSES = ("tree", "river", "parking lot")
+COLOURS = ("red", "green", "blue", "white", "black", "orange")
 
 
 def retrieval_set(folder: Path, images: int = 7, shards: int = 2) -> Path:
@@ -26,6 +28,23 @@ def classification_set(folder: Path, images: int = 8, shards: int = 2, classes=C
     templates = "a photo of {c}.\n{c}\n"
     files = {"classnames.txt": "\n".join(classes), "zeroshot_classification_templates.txt": templates}
     return _write(folder, samples, shards, files)
+
+
+def region_set(folder, pictures=3, each=3, **changes):
+    """Picture p has stripes, each a region; `changes` replace parts of the annotations."""
+    (folder / "images").mkdir(parents=True)
+    images, notes = [], []
+    for number in range(pictures):
+        canvas = Image.new("RGB", (30 * each, 40), "grey")
+        for place in range(each):
+            colour = COLOURS[(number + place) % len(COLOURS)]
+            canvas.paste(Image.new("RGB", (20, 30), colour), (30 * place + 5, 5))
+            box = [30 * place + 5, 5, 20, 30]
+            notes.append({"id": len(notes), "image_id": number, "bbox": box, "caption": f"a {colour} stripe"})
+        canvas.save(folder / "images" / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png"})
+    (folder / "annotations.json").write_text(json.dumps({"images": images, "annotations": notes, **changes}))
+    return folder
 
 
 def _write(folder: Path, samples, shards: int, files: dict[str, str]) -> Path:

@@ -27,12 +27,12 @@ def images() -> list[LabelledImage]:
 def test_the_page_holds_every_image_and_escapes_texts(images):
     page = panel.page(images, "a < b", FIGURES)
     assert page.count("<img ") == 9  # each image, and the paired images of its two captions
-    assert "pseudo-captions, beside the paired image of each</span>" in page
-    assert "candidate keywords</span>" in page
+    assert ">pseudo-captions</b>: captions of paired images (the small pictures)" in page
+    assert ">Candidate keywords</b> are those of the nearest pair's caption" in page
     assert "a &lt; b" in page
-    assert page.count("75% a &lt;red&gt; tree") == 3
-    assert page.count("62% tree") == 3
-    assert page.count("draws from 1.8 captions") == 3
+    assert page.count("<b>75%</b><span>a &lt;red&gt; tree</span>") == 3
+    assert page.count("<b>62%</b><span>tree</span>") == 3
+    assert page.count("draws from 1.8 captions in effect") == 3
     assert "captions an image draws from: 2.5" in page
 
 

@@ -26,12 +26,15 @@ class Case:
     dtype: torch.dtype = torch.float64
     accumulation: int = 1
     unpaired: bool = True
+    labels: bool = False  # of the unpaired images are known beforehand
 
     def __str__(self):
         mode = "local" if self.local_loss else "gathered"
         kind = f"{self.settings.pseudo_label}/{self.settings.keyword_targets}/{self.settings.sinkhorn_iterations}"
         gradient = "with-grad" if self.gather_with_grad else "stock-grad"
         own = f"-own{self.settings.pair_keyword_weight}{'' if self.unpaired else '-alone'}"
+        own += f"-{self.settings.candidates}{'-labels' if self.labels else ''}"
+        own += "" if self.settings.unpaired_negatives else "-no-negatives"
         return f"{mode}-{gradient}-{kind}-K{self.K}-A{self.accumulation}-{str(self.dtype)[6:]}{own}"
 
 
@@ -48,6 +51,10 @@ def all_cases():
         own = Settings(pair_keyword_weight=0.7)
         cases += [Case(own, K=K, accumulation=A, **mode) for K, A in ((5, 1), (2, 1), (5, 2))]
         cases += [Case(own, unpaired=False, K=K, accumulation=A, **mode) for K, A in ((5, 1), (7, 2))]
+        cases += [Case(Settings(unpaired_negatives=False), **mode)]
+        cases += [Case(own, labels=True, K=K, accumulation=A, **mode) for K, A in ((5, 1), (None, 2))]
+        plan = Settings(candidates="plan", pair_keyword_weight=0.1)
+        cases += [Case(plan, labels=labels, **mode) for labels in (False, True)]
         if gather_with_grad:
             cases += [Case(Settings(label), dtype=torch.float32, **mode) for label in PSEUDO_LABELS]
     return cases
@@ -74,7 +81,15 @@ def make_raw(case, world_size):
     if case.K:
         raw["keywords"] = torch.randn(case.K, N, generator=generator, dtype=torch.float64)
         raw["candidates"] = torch.rand(rows * B, case.K, generator=generator) < 0.6
-    return {name: tensor if name == "candidates" else tensor.to(case.dtype) for name, tensor in raw.items()}
+    if case.labels:
+        pairs = rows * B + 5  # of the whole set; not all of them are in the batch
+        raw["pair_rows"] = torch.randperm(pairs, generator=generator)[: rows * B]
+        raw["unpaired_nearest"] = torch.randint(pairs, (rows * U, 3), generator=generator)
+        raw["unpaired_weights"] = torch.rand(rows * U, 3, generator=generator, dtype=torch.float64) / 3
+        if case.K:
+            raw["all_candidates"] = torch.rand(pairs, case.K, generator=generator) < 0.6
+        raw["captions"] = F.normalize(torch.randn(pairs, D, generator=generator, dtype=torch.float64), dim=-1)
+    return {name: tensor.to(case.dtype) if tensor.is_floating_point() else tensor for name, tensor in raw.items()}
 
 
 def encode(towers, raw):
@@ -89,12 +104,14 @@ def encode(towers, raw):
     if "keywords" in raw:
         inputs["keyword_features"] = F.normalize(raw["keywords"] @ towers["text"], dim=-1)
         inputs["keyword_candidates"] = raw["candidates"]
+    inputs |= {name: raw[name] for name in ("pair_rows", "unpaired_nearest", "unpaired_weights") if name in raw}
     return inputs
 
 
 def shard(raw, case, rank, world_size):
     """This rank's part of the raw inputs; the last keyword shards are padded with rows that must not count."""
-    own = {name: tensor.chunk(world_size)[rank] for name, tensor in raw.items() if name not in ("keywords",)}
+    whole = ("keywords", "captions", "all_candidates")
+    own = {name: one.chunk(world_size)[rank] for name, one in raw.items() if name not in whole}
     if case.K:
         size = -(-case.K // world_size)
         padding = torch.full((size * world_size - case.K, N), 3.0, dtype=case.dtype)
@@ -108,10 +125,14 @@ def run_case(case, rank, world_size):
     from sclip_plugin import SClipLoss
 
     towers = make_towers(case.dtype)
-    inputs = encode(towers, shard(make_raw(case, world_size), case, rank, world_size))
+    raw = make_raw(case, world_size)
+    inputs = encode(towers, shard(raw, case, rank, world_size))
     if case.K:
         inputs["keyword_features"] = torch.cat([inputs["keyword_features"]] * case.accumulation)
     loss = SClipLoss(case.local_loss, case.gather_with_grad, True, rank, world_size, **vars(case.settings))
+    if case.labels:
+        loss.remember(raw["captions"], raw.get("all_candidates"))
+        loss(**inputs)  # the captions of these pairs are replaced once, however often they are seen
     terms = loss(**inputs, output_dict=True)
     grads = dict(zip(towers, torch.autograd.grad(sum(terms.values()), list(towers.values()))))
     for grad in grads.values():

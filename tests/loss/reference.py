@@ -23,8 +23,24 @@ class Settings:
     caption_weight: float = 0.5
     keyword_weight: float = 0.5
     keyword_targets: str = "similarity"
+    candidates: str = "nearest"
     detach_targets: bool = True
     pair_keyword_weight: float = 0.0
+    unpaired_negatives: bool = True
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What unpaired images draw from where it is known beforehand: `rows` (B,) are the batch's pairs among the N of
+    the set, `nearest` (U, k) the rows that an image draws from, `weights` (U, k) how much, `captions` (N, D) the
+    features of all captions, of which the batch's own are replaced by T, and `candidates` (N, K) their keywords.
+    """
+
+    rows: torch.Tensor
+    nearest: torch.Tensor
+    weights: torch.Tensor
+    captions: torch.Tensor
+    candidates: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -100,9 +116,10 @@ def cross_entropy(rows, columns, s, targets, bias=0.0):
     return total / len(rows)
 
 
-def contrastive(images, texts, unpaired, s, columns, bias):
+def contrastive(images, texts, unpaired, s, columns, bias, extra=True):
     """Supervised term: the unpaired images are extra negatives of each caption."""
-    negatives = columns.images if unpaired is None else torch.cat([columns.images, columns.unpaired])
+    alone = unpaired is None or not extra
+    negatives = columns.images if alone else torch.cat([columns.images, columns.unpaired])
     by_image = torch.eye(len(images), len(columns.texts), dtype=images.dtype)
     by_text = torch.eye(len(texts), len(negatives), dtype=images.dtype)
     return 0.5 * (
@@ -122,30 +139,79 @@ def pair_keywords(images, s, keywords, candidates):
     return total / max(1, counted)
 
 
+def drawn_from_all_pairs(unpaired, texts, s, labels):
+    """Mean over the unpaired images of their trust times the cross-entropy over the captions of all pairs."""
+    captions = list(labels.captions)
+    for row, text in zip(labels.rows.tolist(), texts):
+        captions[row] = text
+    return cross_entropy(unpaired, captions, s, drawn(labels))
+
+
+def drawn(labels):
+    """(U, N): how much each image draws from each pair."""
+    targets = torch.zeros(len(labels.nearest), len(labels.captions), dtype=labels.weights.dtype)
+    for target, nearest, weights in zip(targets, labels.nearest.tolist(), labels.weights):
+        for row, weight in zip(nearest, weights):
+            target[row] += weight
+    return targets
+
+
+def keyword_level(unpaired, keywords, candidates, plan, s, settings, trusted=False):
+    """Cross-entropy of each unpaired image over the keywords."""
+    targets = []
+    with torch.no_grad():
+        for u in range(len(unpaired)):
+            if settings.candidates == "plan":
+                target = torch.zeros(len(keywords), dtype=unpaired.dtype)
+                for weight, own in zip(plan[u], candidates):
+                    for k in range(len(keywords)):
+                        if own[k]:
+                            target[k] += weight / own.sum()
+            else:
+                cosines = torch.stack([torch.dot(unpaired[u], g) for g in keywords])
+                target = keyword_weights(cosines, candidates[int(plan[u].argmax())], s, settings.keyword_targets)
+                if trusted:
+                    target = target * sum(plan[u])
+            targets.append(target)
+    return cross_entropy(unpaired, keywords, s, targets)
+
+
 def reference_loss(
-    images, texts, s, unpaired=None, keywords=None, candidates=None, settings=Settings(), bias=0.0, columns=None
+    images,
+    texts,
+    s,
+    unpaired=None,
+    keywords=None,
+    candidates=None,
+    settings=Settings(),
+    bias=0.0,
+    columns=None,
+    labels=None,
 ):
     """The terms of the loss, as a dict of 0-dim tensors under SClipLoss's names."""
     columns = columns or Columns(images, texts, unpaired)
-    terms = {"contrastive_loss": contrastive(images, texts, unpaired, s, columns, bias)}
+    terms = {"contrastive_loss": contrastive(images, texts, unpaired, s, columns, bias, settings.unpaired_negatives)}
     if keywords is not None and settings.pair_keyword_weight > 0:
         own = pair_keywords(images, s, keywords, candidates)
     if unpaired is None:
         if keywords is not None and settings.pair_keyword_weight > 0:
             terms["pair_keyword_loss"] = settings.pair_keyword_weight * own
         return terms
+    if labels is not None:
+        terms["caption_loss"] = settings.caption_weight * drawn_from_all_pairs(unpaired, columns.texts, s, labels)
+        if keywords is not None:
+            terms["keyword_loss"] = settings.keyword_weight * keyword_level(
+                unpaired, keywords, labels.candidates, drawn(labels), s, settings, trusted=True
+            )
+            if settings.pair_keyword_weight > 0:
+                terms["pair_keyword_loss"] = settings.pair_keyword_weight * own
+        return terms
     with torch.set_grad_enabled(not settings.detach_targets):
         plan = pseudo_labels(images, texts, unpaired, s, settings)
     terms["caption_loss"] = settings.caption_weight * cross_entropy(unpaired, columns.texts, s, plan)
     if keywords is None:
         return terms
-    targets = []
-    with torch.no_grad():
-        for u in range(len(unpaired)):
-            cosines = torch.stack([torch.dot(unpaired[u], g) for g in keywords])
-            nearest = int(plan[u].argmax())
-            targets.append(keyword_weights(cosines, candidates[nearest], s, settings.keyword_targets))
-    terms["keyword_loss"] = settings.keyword_weight * cross_entropy(unpaired, keywords, s, targets)
+    terms["keyword_loss"] = settings.keyword_weight * keyword_level(unpaired, keywords, candidates, plan, s, settings)
     if settings.pair_keyword_weight > 0:
         terms["pair_keyword_loss"] = settings.pair_keyword_weight * own
     return terms

@@ -10,7 +10,7 @@ import torch.multiprocessing as mp
 from sclip_plugin import SClipLoss
 from tests.loss.cases import relative
 from tests.loss.ranks import all_cases, encode, make_raw, make_towers, run_rank
-from tests.loss.reference import Columns, reference_loss
+from tests.loss.reference import Columns, Labels, reference_loss
 
 CASES = {str(case): case for case in all_cases()}
 WORLDS = [2, 3]
@@ -38,13 +38,20 @@ def tower_gradients(total, towers):
 def one_process(case, world_size):
     """Terms and gradients of SClipLoss in one process on the whole batch."""
     towers = make_towers(case.dtype)
-    inputs = encode(towers, make_raw(case, world_size))
-    terms = SClipLoss(**vars(case.settings))(**inputs, output_dict=True)
+    raw = make_raw(case, world_size)
+    inputs, loss = encode(towers, raw), SClipLoss(**vars(case.settings))
+    if case.labels:
+        loss.remember(raw["captions"], raw.get("all_candidates"))
+    terms = loss(**inputs, output_dict=True)
     return terms, tower_gradients(sum(terms.values()), towers)
 
 
-def transcribe(case, towers, inputs, columns=None):
+def transcribe(case, raw, inputs, columns=None):
     """Terms by the slow reference."""
+    labels = None
+    if case.labels:
+        names = ("pair_rows", "unpaired_nearest", "unpaired_weights")
+        labels = Labels(*(inputs[name] for name in names), raw["captions"], raw.get("all_candidates"))
     return reference_loss(
         inputs["image_features"],
         inputs["text_features"],
@@ -54,6 +61,7 @@ def transcribe(case, towers, inputs, columns=None):
         inputs.get("keyword_candidates"),
         case.settings,
         columns=columns,
+        labels=labels,
     )
 
 
@@ -68,18 +76,19 @@ def stock_gradients(case, world_size):
     """Gradients after averaging over ranks by stock's convention without gather-with-grad, one process at a time."""
     towers = make_towers(case.dtype)
     total = 0.0
-    inputs = encode(towers, make_raw(case, world_size))
+    raw = make_raw(case, world_size)
+    inputs = encode(towers, raw)
     if case.local_loss:  # the mean of the ranks' losses has every row once; the columns carry no gradient
         names = ("image_features", "text_features", "unpaired_features")
         columns = Columns(*(inputs[name].detach() if name in inputs else None for name in names))
-        total = sum(transcribe(case, towers, inputs, columns).values())
+        total = sum(transcribe(case, raw, inputs, columns).values())
     else:
         for rank in range(world_size):
             seen = {
                 name: own_rows(tensor, rank, world_size) if name.endswith("features") else tensor
                 for name, tensor in inputs.items()
             }
-            total = total + sum(transcribe(case, towers, seen).values()) / world_size
+            total = total + sum(transcribe(case, raw, seen).values()) / world_size
     return tower_gradients(total, towers)
 
 
@@ -130,7 +139,7 @@ def test_one_process_equals_the_transcription_on_these_inputs(world_size):
     for case in CASES.values():
         if case.dtype == torch.float64:
             terms, _ = one_process(case, world_size)
-            towers = make_towers(case.dtype)
-            wanted = transcribe(case, towers, encode(towers, make_raw(case, world_size)))
+            raw = make_raw(case, world_size)
+            wanted = transcribe(case, raw, encode(make_towers(case.dtype), raw))
             for name, value in wanted.items():
                 assert relative(terms[name], value) <= 1e-9, (str(case), name)

@@ -184,12 +184,12 @@ def test_evaluates_its_own_sets_on_stock_schedule(shards, tiny_model, tmp_path):
     )
     assert run.returncode == 0, run.stdout[-3000:]
     rows = results(tmp_path)
-    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]  # 0: the start model
     for row in rows:
         assert 0 <= row["text_retrieval_recall@1"] <= row["text_retrieval_recall@10"] <= 1
         assert row["image_retrieval_recall@1"] < row["image_retrieval_recall@10"] == 1  # of nine images
         assert 0 < row["clip_val_loss"] < 10
-    assert ["things/acc1" in row for row in rows] == [False, True, True]  # every 2 epochs, and the last
+    assert ["things/acc1" in row for row in rows] == [True, False, True, True]  # every 2 epochs, and the last
     assert rows[-1]["things/acc5"] == 1.0
 
 
@@ -200,6 +200,8 @@ def test_zeroshot_data_beside_stock_validation_shards(shards, tiny_model, tmp_pa
         train_arguments(shards, tiny_model, tmp_path, val_data=stock, zeroshot_data=f"things={things}", batch_size=20)
     )
     assert run.returncode == 0, run.stdout[-3000:]
-    stock_row, ours = results(tmp_path)
+    stock_start, start, stock_row, ours = results(tmp_path)
+    assert (stock_start["epoch"], start["epoch"]) == (0, 0)
+    assert stock_start.keys() == stock_row.keys()
     assert "clip_val_loss" in stock_row
-    assert set(ours) == {"things/acc1", "things/acc5", "things/mean_per_class_recall", "epoch"}
+    assert set(start) == set(ours) == {"things/acc1", "things/acc5", "things/mean_per_class_recall", "epoch"}

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from sclip_plugin.commands.checkup.agreement import DECIMALS, LeaveOneOut
 from sclip_plugin.diagnostics.calibration import calibrate
+from sclip_plugin.teacher.agreement import DECIMALS, LeaveOneOut
 
 DRAWS: Final = 200  # of the pairs, behind an interval (ours)
 INTERVAL: Final = (2.5, 97.5)  # percentiles of the draws

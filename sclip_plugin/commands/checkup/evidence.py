@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sclip_plugin.commands.checkup.agreement import Bag, Neighbours, content_words, leave_one_out
 from sclip_plugin.commands.checkup.estimates import Gap, Level, Similarities, gap_between, level, nearest_pairs
 from sclip_plugin.commands.checkup.samples import Part
 from sclip_plugin.commands.checkup.vocabulary import Words, judge
 from sclip_plugin.diagnostics.calibration import Calibration, calibrate
 from sclip_plugin.keywords import Vocabulary
+from sclip_plugin.teacher.agreement import Bag, Neighbours, content_words, leave_one_out
 
 FEWEST: Final = 10  # pairs; a share of fewer says nothing (ours)
 REFERENCE: Final = 32  # pairs in the batches that the limits of the advice were measured in (ours)

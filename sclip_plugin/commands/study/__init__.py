@@ -135,7 +135,7 @@ def _variable(text: str) -> tuple[str, str]:
 def _seeds(text: str | None) -> list[int] | None:
     if text is None:
         return None
-    from sclip_plugin.commands.study.spec import LARGEST
+    from sclip_plugin.commands.study.values import LARGEST
 
     try:
         seeds = [int(part) for part in text.split(",")]

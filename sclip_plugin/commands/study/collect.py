@@ -17,9 +17,20 @@ from sclip_plugin.commands.study.spec import Study
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation import names
 from sclip_plugin.evaluation.bootstrap import replicates
+from sclip_plugin.evaluation.evaluate import ranks_place
 
 PANEL = "sclip/panel"
-RANKS = {names.CLASSIFICATION: ("class", "label", "classes"), names.RETRIEVAL: ("image", "text", "owner")}
+_CLASS_RANKS = ("class", "label", "classes")
+RANKS = {
+    names.CLASSIFICATION: _CLASS_RANKS,
+    names.KNN: _CLASS_RANKS,
+    names.LINEAR_PROBE: _CLASS_RANKS,
+    names.RETRIEVAL: ("image", "text", "owner"),
+    names.REGIONS: ("region", "caption", "chance", "picture"),
+}
+TITLES = {**names.SCORE_TITLES, **names.TRANSFER_TITLES}
+# what a measure that is a mean is the mean of
+PARTS = {names.MEAN_RECALL: names.RECALLS, names.REGION_RECALL: names.REGION_METRICS[:2]}
 # what reading JSON or NumPy's archives, and taking values out of them, may raise where a file is not what was written
 _DAMAGED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 _UNREADABLE = (OSError, EOFError, BadZipFile)
@@ -29,25 +40,51 @@ _CHECKPOINT = re.compile(r"epoch_(\d+)\.pt$")
 
 @dataclass(frozen=True)
 class Measure:
-    """The figure by which a set is compared: the accuracy of a classification set, the mean recall of a retrieval set.
+    """The figure by which a set is compared: an accuracy, or a mean recall.
 
     Attributes:
         dataset: the set's name.
-        metric: `names.ACCURACY` or `names.MEAN_RECALL`.
+        metric: `names.ACCURACY`, the same with a prefix of `names.PREFIXES`, or a key of `PARTS`.
+        shots: images of each class that kNN or a probe learns from; None for all.
     """
 
     dataset: str
     metric: str
+    shots: int | None = None
 
     @property
     def title(self) -> str:
         """The heading of a column or picture."""
-        return f"{self.dataset}: {names.SCORE_TITLES[self.kind]}"
+        few = "" if self.shots is None else f", {self.shots} a class"
+        return f"{self.dataset}: {TITLES[self.kind]}{few}"
+
+    @property
+    def phrase(self) -> str:
+        """The figure in a sentence, for instance `accuracy on test`."""
+        few = "" if self.shots is None else f" ({self.shots} a class)"
+        return f"{TITLES[self.kind]} on {self.dataset}{few}"
 
     @property
     def kind(self) -> str:
-        """`names.RETRIEVAL` or `names.CLASSIFICATION`."""
-        return names.RETRIEVAL if self.metric == names.MEAN_RECALL else names.CLASSIFICATION
+        """What the set is asked; a key of `names.TASKS`."""
+        special = {names.MEAN_RECALL: names.RETRIEVAL, names.REGION_RECALL: names.REGIONS}
+        if self.metric in special:
+            return special[self.metric]
+        return next((k for k, start in names.PREFIXES.items() if self.metric.startswith(start)), names.CLASSIFICATION)
+
+    @property
+    def key(self) -> str:
+        """The metric's name in a table of all metrics of the set."""
+        return _key(self.metric, self.shots)
+
+    @property
+    def ranks(self) -> str:
+        """What the names of its ranks begin with in a file of ranks."""
+        return ranks_place(self.kind, self.dataset, self.shots)
+
+
+def _key(metric: str, shots: int | None) -> str:
+    return metric if shots is None else f"{metric}, {shots} a class"
 
 
 Metrics = dict[str, dict[str, float]]  # of each set by its name: each metric's value in percent
@@ -87,23 +124,30 @@ class RunResult:
 
     def value(self, measure: Measure) -> float:
         """The measure's value in percent."""
-        return self.metrics[measure.dataset][measure.metric]
+        return self.metrics[measure.dataset][measure.key]
 
     def replicates(self, measure: Measure, samples: int) -> np.ndarray:
         """The measure in percent with other draws of the set's images, (samples,); every run gets the same draws."""
-        start = f"{self.ranks_prefix}{measure.dataset}/"
+        start = f"{self.ranks_prefix}{measure.ranks}/"
         with _readable(self.ranks_file), np.load(self.ranks_file) as archive:
             ranks = {name: archive[f"{start}{name}"] for name in RANKS[measure.kind]}
             found = replicates(ranks, samples)
-        if measure.metric == names.MEAN_RECALL:
-            return 100 * np.mean([found[name] for name in names.RECALLS], axis=0)
-        return 100 * found[measure.metric]
+        plain = measure.metric.removeprefix(names.PREFIXES.get(measure.kind, ""))
+        return 100 * np.mean([found[name] for name in PARTS.get(measure.metric, (plain,))], axis=0)
 
 
 def measures(study: Study) -> list[Measure]:
     """The figures that a study's tables compare."""
-    found = [Measure(name, names.ACCURACY) for name in study.evaluation.zeroshot]
-    return found + [Measure(name, names.MEAN_RECALL) for name in study.evaluation.retrieval]
+    asked = study.evaluation
+    found = [Measure(name, names.ACCURACY) for name in asked.zeroshot]
+    found += [Measure(name, names.MEAN_RECALL) for name in asked.retrieval]
+    for kind, table in asked.transfer.items():
+        if kind == names.REGIONS:
+            found += [Measure(name, names.REGION_RECALL) for name in table]
+        else:
+            metric = f"{names.PREFIXES[kind]}{names.ACCURACY}"
+            found += [Measure(name, metric, shots) for name in table for shots in (None, *asked.shots)]
+    return found
 
 
 def read(study: Study, out: Path, name: str) -> RunResult | None:
@@ -121,8 +165,8 @@ def read(study: Study, out: Path, name: str) -> RunResult | None:
         if folder.is_dir():
             result.history = [(_epoch(checkpoint), table) for checkpoint, table in result.by_checkpoint.items()]
     for measure in measures(study):
-        if not isinstance(result.metrics.get(measure.dataset, {}).get(measure.metric), float):
-            raise DataError(f"{file}: holds no {measure.metric} of {measure.dataset}; run the study again")
+        if not isinstance(result.metrics.get(measure.dataset, {}).get(measure.key), float):
+            raise DataError(f"{file}: holds no {measure.key} of {measure.dataset}; run the study again")
     if folder.is_dir():
         result.losses, result.warnings = read_log(folder / "out.log")
         result.seconds = Folder(out).seconds(f"train-{name}")
@@ -151,15 +195,18 @@ def _results(name: str, file: Path, ranks: Path) -> RunResult:
     images: dict[str, int] = {}
     for record in report["results"]:
         table = history.setdefault(record.get("pretrained", last), {})
-        table.setdefault(record["dataset"], {}).update(_percent(record["metrics"]))
+        shots = record.get("settings", {}).get("fewshot_k", -1)
+        found = _percent(record["metrics"]).items()
+        table.setdefault(record["dataset"], {}).update({_key(k, None if shots < 0 else shots): v for k, v in found})
         images[record["dataset"]] = record["counts"]["images"]
     return RunResult(name, history[last], images, ranks, f"{last}/" if several else "", history)
 
 
 def _percent(metrics: dict[str, float]) -> dict[str, float]:
     found = {name: 100 * float(value) for name, value in metrics.items()}
-    if all(name in found for name in names.RECALLS):
-        found[names.MEAN_RECALL] = names.mean_recall(found)
+    for mean, parts in PARTS.items():
+        if all(name in found for name in parts):
+            found[mean] = statistics.fmean(found[name] for name in parts)
     return found
 
 

@@ -56,6 +56,12 @@ class Difference:
     over_images: tuple[float, float]
 
     @property
+    def sure(self) -> bool:
+        """True where both intervals leave out zero on the same side; never with one seed."""
+        ends = (self.over_seeds.low, self.over_seeds.high, *self.over_images)  # NaN is neither above nor below
+        return all(end > 0 for end in ends) or all(end < 0 for end in ends)
+
+    @property
     def ahead(self) -> int:
         """The number of seeds in which the arm is above the other."""
         return sum(value > 0 for value in self.over_seeds.values)

@@ -22,6 +22,7 @@ from sclip_plugin.commands.study.fingerprint import fingerprint
 from sclip_plugin.commands.study.products import Products
 from sclip_plugin.commands.study.steps import Step
 from sclip_plugin.errors import DataError, SClipError
+from sclip_plugin.shards.report import IN_STUDY
 
 USAGE: Final = 2  # exit status of wrong flags
 
@@ -151,7 +152,7 @@ class Folder:
                 text=True,
                 encoding="utf-8",
                 errors="replace",
-                env={**os.environ, **threads, **environment},
+                env={**os.environ, IN_STUDY: "1", **threads, **environment},
                 preexec_fn=_end_with_parent(),
             )
             assert process.stdout is not None  # a pipe was asked for

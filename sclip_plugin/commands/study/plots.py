@@ -9,7 +9,10 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox, BboxBase
 
 from sclip_plugin.atomic import write_atomic
 from sclip_plugin.commands.study.collect import Measure, RunResult
@@ -22,7 +25,18 @@ BASELINE, START = "#3d4451", "#9aa0a8"
 COLUMNS = 3  # plots in a row
 SMOOTH = 15  # points that a training curve is averaged over
 
+DOT = 5  # pixels from the middle of a point to its edge
+DARKER = 0.7  # part of a point's brightness that its name has
+NEAR = 8  # points; a name that is farther from its point has a line to it
+# where a name is tried, in points from its point, the best places first
+LABEL_OFFSETS = [
+    (across * step, up * step)
+    for step in (5, 12, 20, 30, 42, 56)
+    for across, up in ((1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))
+]
+
 Place = tuple[float, float]  # of a point: across, up
+Named = tuple[str, Place, str]  # a point's name, where it is, and its colour
 Line = tuple[list[float], list[float]]  # of a curve: all across, all up
 
 
@@ -63,7 +77,9 @@ def overview(outcome: Outcome) -> Figure:
     for number, (axes, measure) in enumerate(zip(every, outcome.measures)):
         bars(axes, outcome, measure, names=number % COLUMNS == 0)
     if both:
-        scatter(every[-1], outcome, across, up)
+        named = scatter(every[-1], outcome, across, up)
+        figure.draw_without_rendering()  # lays the axes out, so that it is known where names would lie
+        _annotate(every[-1], named)
     return figure
 
 
@@ -100,18 +116,22 @@ def _bar(axes: Axes, row: int, colour: str, values: list[float]) -> float:
     return max(0.0, *values, 0 if math.isnan(found.high) else min(found.high, 1.4 * found.mean))
 
 
-def scatter(axes: Axes, outcome: Outcome, across: list[Measure], up: list[Measure]) -> None:
-    """Draw means over some sets against means over others: what an arm gains in one kind it may lose in the other."""
+def scatter(axes: Axes, outcome: Outcome, across: list[Measure], up: list[Measure]) -> list[Named]:
+    """Draw means over some sets against means over others: what an arm gains in one kind it may lose in the other.
+
+    Returns:
+        The names of the points with their places and colours, for `_annotate`.
+    """
     colour = colours(outcome)
 
     def point(result: RunResult) -> Place:
         return _mean_value(result, across), _mean_value(result, up)
 
-    named: list[tuple[str, Place]] = []
+    named: list[Named] = []
     if outcome.start:
         place = point(outcome.start[0])
         axes.plot(*place, "D", color=START, markersize=7)
-        named.append((START_TITLE, place))
+        named.append((START_TITLE, place, START))
     for arm, results in outcome.arms.items():
         if not results:
             continue
@@ -119,27 +139,74 @@ def scatter(axes: Axes, outcome: Outcome, across: list[Measure], up: list[Measur
         axes.plot(every_x, every_y, ".", color=colour[arm], alpha=0.5, markersize=5)
         place = (statistics.fmean(every_x), statistics.fmean(every_y))
         axes.plot(*place, "o", color=colour[arm], markersize=8)
-        named.append((outcome.title(arm), place))
+        named.append((outcome.title(arm), place, colour[arm]))
     axes.margins(0.18)
-    _annotate(axes, named)
     for some, label, mean in ((across, axes.set_xlabel, "mean accuracy"), (up, axes.set_ylabel, "mean of R@1,5,10")):
         label(f"{some[0].title if len(some) == 1 else f'{mean} of {len(some)} sets'}, %", fontsize=9)
     axes.set_title("retrieval against classification", fontsize=10)
     _bare(axes)
+    return named
 
 
 def _mean_value(result: RunResult, some: list[Measure]) -> float:
     return statistics.fmean(result.value(one) for one in some)
 
 
-def _annotate(axes: Axes, named: list[tuple[str, Place]]) -> None:
-    """Write names beside their points; one that would lie on another goes below its point."""
-    low, high = axes.get_ylim()
-    above = None
-    for name, place in sorted(named, key=lambda one: -one[1][1]):
-        close = above is not None and above - place[1] < 0.05 * (high - low)
-        axes.annotate(name, place, xytext=(5, -11 if close else 4), textcoords="offset points", fontsize=8)
-        above = None if close else place[1]
+def _annotate(axes: Axes, named: list[Named]) -> None:
+    """Write names beside their points where they lie on no other name or point, farther off with a line where need be.
+
+    The figure has been laid out already; the names do not take part in its layout.
+    """
+    inside = axes.get_window_extent()
+    taken = [Bbox.from_extents(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in axes.transData.transform(_places(named))]
+    for name, place, colour in sorted(named, key=lambda one: -one[1][1]):
+        best: tuple[float, Annotation] | None = None
+        for across, up in LABEL_OFFSETS:
+            text = _label(axes, name, place, colour, (across, up))
+            box = text.get_window_extent().padded(1)
+            hidden = sum(_shared(box, other) for other in taken) + max(0.0, _area(box) - _shared(box, inside))
+            if best is None or hidden < best[0]:
+                if best is not None:
+                    best[1].remove()
+                best = (hidden, text)
+            else:
+                text.remove()
+            if hidden == 0:
+                break
+        assert best is not None  # there are offsets
+        taken.append(best[1].get_window_extent().padded(1))
+
+
+def _places(named: list[Named]) -> list[Place]:
+    return [place for _, place, _ in named] or [(0.0, 0.0)]
+
+
+def _label(axes: Axes, name: str, place: Place, colour: str, offset: tuple[int, int]) -> Annotation:
+    across, up = offset
+    dark = tuple(DARKER * part for part in to_rgb(colour))  # to be read on white
+    far = max(abs(across), abs(up)) > NEAR
+    return axes.annotate(
+        name,
+        place,
+        xytext=(across, up),
+        textcoords="offset points",
+        fontsize=8,
+        color=dark,
+        ha="left" if across > 0 else "right" if across < 0 else "center",
+        va="bottom" if up > 0 else "top" if up < 0 else "center",
+        arrowprops={"arrowstyle": "-", "color": dark, "linewidth": 0.6, "shrinkB": 3} if far else None,
+        in_layout=False,
+    )
+
+
+def _area(box: BboxBase) -> float:
+    return float(box.width * box.height)
+
+
+def _shared(box: BboxBase, other: BboxBase) -> float:
+    """The area, in square pixels, that both boxes cover."""
+    both = Bbox.intersection(box, other)
+    return 0.0 if both is None else _area(both)
 
 
 def curves(outcome: Outcome) -> Figure | None:
@@ -201,7 +268,7 @@ def _smooth(losses: list[float]) -> Line:
 def _history(result: RunResult, measure: Measure, start: float | None) -> Line:
     """The measure over epochs; the start model's value stands at epoch 0."""
     points: list[Place] = [] if start is None else [(0, start)]
-    points += [(epoch, table[measure.dataset][measure.metric]) for epoch, table in result.history]
+    points += [(epoch, table[measure.dataset][measure.key]) for epoch, table in result.history]
     return [epoch for epoch, _ in points], [value for _, value in points]
 
 

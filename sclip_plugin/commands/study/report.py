@@ -1,10 +1,10 @@
 """A study's report: one HTML file that needs no other, a picture, and the tables as text."""
 
 import base64
-import html
 import re
 import statistics
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from matplotlib.figure import Figure
 
@@ -12,20 +12,14 @@ from sclip_plugin._version import __version__
 from sclip_plugin.atomic import write_atomic
 from sclip_plugin.commands.study import collect, plots, steps, tables
 from sclip_plugin.commands.study.spec import Study
-from sclip_plugin.commands.study.tables import Outcome
+from sclip_plugin.commands.study.tables import Outcome, Rows
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.names import short_name
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1180px; margin: 2em auto; padding: 0 1.5em }
-h1 { font-size: 1.5em; margin-bottom: .2em } h2 { font-size: 1.15em; margin: 2em 0 .5em }
-table { border-collapse: collapse; font-size: .92em } td, th { padding: .25em .9em .25em 0; text-align: left }
-thead th { border-bottom: 1px solid #999; font-weight: 600 } tbody tr:nth-child(even) { background: #f6f6f4 }
-td:not(:first-child) { font-variant-numeric: tabular-nums } .about, .note { color: #555; max-width: 60em }
-svg, img { max-width: 100%; height: auto } pre, code { font-size: .86em }
-pre { background: #f6f6f4; padding: .8em; overflow-x: auto }
-summary { cursor: pointer } ul { padding-left: 1.2em }
-"""
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TEMPLATE: Final = "report.html.jinja"
 INSIDE = {  # diagnostics in the report, in this order
     "label_entropy": "entropy of pseudo-labels",
     "effective_captions": "captions an image draws from",
@@ -83,20 +77,43 @@ def page(found: Outcome, out: Path, picture: Figure) -> str:
         out: the study's folder, which the commands name.
         picture: the plot at the head of the page.
     """
-    parts = [f"<h1>{_text(found.study.title)}</h1>", *(f"<p class=about>{_text(p)}</p>" for p in _about(found))]
-    parts += [plots.svg(picture), "<h2>Measures</h2>", _table(tables.main_table(found))]
-    if found.differences:
-        parts += ["<h2>Differences</h2>", _list(tables.reading(found).splitlines())]
-        parts += [_table(tables.difference_table(found)), f"<p class=note>{HOW_TO_READ}</p>"]
-    if figure := plots.curves(found):
-        parts += ["<h2>Learning curves</h2>", plots.svg(figure), f"<p class=note>{LOSS_NOTE}</p>"]
-    parts += [*_inside(found), *_panels(found), *_warnings(found), _details(found), _commands(found, out)]
-    if found.failed:
-        parts += ["<h2>Failed runs</h2>", _list([f"- {name}: {text}" for name, text in found.failed.items()])]
-    parts.append(f"<p class=note>sclip-plugin {__version__}; {_versions()}</p>")
-    title = _text(found.study.title)
-    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
-    return head + "<body>" + "\n".join(parts) + "</body></html>\n"
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters["code"] = _code
+    curves = plots.curves(found)
+    return pages.get_template(TEMPLATE).render(
+        title=found.study.title,
+        about=_about(found),
+        picture=Markup(plots.svg(picture)),
+        main=tables.main_rows(found),
+        verdict=tables.verdict(found) if found.differences else [],
+        differences=tables.difference_rows(found) if found.differences else [],
+        how_to_read=HOW_TO_READ,
+        curves=Markup(plots.svg(curves)) if curves else None,
+        loss_note=LOSS_NOTE,
+        inside=_inside(found),
+        panels=_panels(found),
+        warnings=_warnings(found),
+        details=_details(found),
+        commands=_commands(found, out),
+        failed=found.failed,
+        versions=f"sclip-plugin {__version__}; {_versions()}",
+    )
+
+
+def _code(text: str) -> "Markup":
+    """The text, escaped, with what stands between `backticks` as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _about(found: Outcome) -> list[str]:
@@ -110,23 +127,8 @@ def _all(found: Outcome) -> list[collect.RunResult]:
     return [result for results in found.arms.values() for result in results.values()]
 
 
-def _text(text: str) -> str:
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text))
-
-
-def _list(lines: list[str]) -> str:
-    return "<ul>" + "".join(f"<li>{_text(line.removeprefix('- '))}</li>" for line in lines) + "</ul>"
-
-
-def _table(markdown: str) -> str:
-    """A Markdown table as HTML."""
-    head, _, *body = [[_text(cell.strip()) for cell in line[1:-1].split(" | ")] for line in markdown.splitlines()]
-    rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body)
-    return f"<table><thead><tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _inside(found: Outcome) -> list[str]:
-    """The diagnostics at the end of the runs, for studies whose runs report to TensorBoard."""
+def _inside(found: Outcome) -> Rows:
+    """The diagnostics at the end of the runs; no rows where no run reported to TensorBoard."""
     rows = []
     names = [name for name in INSIDE if any(name in result.inside for result in _all(found))]
     for arm, results in found.arms.items():
@@ -134,12 +136,7 @@ def _inside(found: Outcome) -> list[str]:
         if inside:
             cells = [_mean([one[name] for one in inside if name in one], name in PERCENT) for name in names]
             rows.append([found.title(arm), *cells])
-    if not rows:
-        return []
-    return [
-        "<h2>Inside the runs</h2><p class=note>Means over the last quarter of each run.</p>",
-        _table(tables.table([["", *(INSIDE[name] for name in names)], *rows])),
-    ]
+    return [["", *(INSIDE[name] for name in names)], *rows] if rows else []
 
 
 def _mean(values: list[float], percent: bool) -> str:
@@ -148,16 +145,10 @@ def _mean(values: list[float], percent: bool) -> str:
     return f"{100 * statistics.fmean(values):.0f}" if percent else f"{statistics.fmean(values):.3g}"
 
 
-def _panels(found: Outcome) -> list[str]:
-    """The last image panel of each arm's first run."""
-    parts: list[str] = []
-    for arm, results in found.arms.items():
-        panel = next((result.panel for result in results.values() if result.panel), None)
-        if panel:
-            source = f"data:image/png;base64,{base64.b64encode(panel).decode()}"
-            summary = f"<summary>{_text(found.title(arm))}</summary>"
-            parts.append(f"<details{'' if parts else ' open'}>{summary}<img src='{source}' alt=''></details>")
-    return ["<h2>What unpaired images were taken for</h2>", *parts] if parts else []
+def _panels(found: Outcome) -> list[tuple[str, str]]:
+    """(title, image data in base64) of the last image panel of each arm's first run that has one."""
+    panels = {arm: [one.panel for one in results.values() if one.panel] for arm, results in found.arms.items()}
+    return [(found.title(arm), base64.b64encode(some[0]).decode()) for arm, some in panels.items() if some]
 
 
 def _warnings(found: Outcome) -> list[str]:
@@ -166,14 +157,12 @@ def _warnings(found: Outcome) -> list[str]:
     for result in _all(found):
         for warning in result.warnings:
             said.setdefault(warning, []).append(result.name)
-    if not said:
-        return []
-    return ["<h2>What the runs warned of</h2>", _list([f"{', '.join(runs)}: {text}" for text, runs in said.items()])]
+    return [f"{', '.join(runs)}: {text}" for text, runs in said.items()]
 
 
-def _details(found: Outcome) -> str:
+def _details(found: Outcome) -> Rows:
     """Every metric of every arm, and how long its training took, as means over seeds."""
-    rows: list[list[str]] = []
+    rows: Rows = []
     names = [(dataset, metric) for dataset, table in _all(found)[0].metrics.items() for metric in table]
     for arm, results in [("", dict(enumerate(found.start[:1]))), *found.arms.items()]:
         if results:
@@ -182,11 +171,10 @@ def _details(found: Outcome) -> str:
             cells = [*(f"{mean:.1f}" for mean in means), f"{statistics.fmean(took):.0f}" if took else ""]
             rows.append([found.title(arm) if arm else tables.START_TITLE, *cells])
     titles = [f"{dataset} {short_name(metric)}" for dataset, metric in names]
-    titles.append("training, s")
-    return f"<h2>All metrics, %</h2>{_table(tables.table([['', *titles], *rows]))}"
+    return [["", *titles, "training, s"], *rows]
 
 
-def _commands(found: Outcome, out: Path) -> str:
+def _commands(found: Outcome, out: Path) -> list[str]:
     """The commands that made the data, and the training command of each arm's first seed."""
     study = found.study
     lines = [step.shown for step in steps.prepare_steps(study)]
@@ -195,10 +183,7 @@ def _commands(found: Outcome, out: Path) -> str:
         lines += [steps.train_step(study, run, out).shown for run in first]
     except DataError as error:  # the shards are gone, the results are not
         lines.append(str(error))
-    note = "Arms without a loss train by open_clip's own loader, its shuffle seeded so that they can be repeated."
-    shown = html.escape("\n\n".join(lines))
-    folded = f"<details><summary>{len(lines)} commands</summary><pre>{shown}</pre></details>"
-    return f"<h2>Commands</h2>{folded}<p class=note>{note}</p>"
+    return lines
 
 
 def _versions() -> str:

@@ -19,15 +19,18 @@ loss = "sclip"                      # "clip": the supervised baseline on the sam
                                     # the arm trains as open_clip does without the plugin, one caption an image
 [evaluate]                          # points, bootstrap, and flags of `sclip eval`
 zeroshot = {NAME = "DIR"}           retrieval = {NAME = "DIR"}
+knn = {NAME = "DIR"}                linear-probe = {NAME = "DIR"}   # optional: frozen image features of these sets
+shots = [1, 4, 16]                  regions = {NAME = "DIR"}        # optional: from few images too; crops of pictures
 """
 
 import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from string import Template
-from typing import Any, Final, TypeAlias
+from typing import Final
 
+from sclip_plugin.commands.study.values import LARGEST, Bad, Filler, Flag, Raw, is_flag, optional, resolved
 from sclip_plugin.errors import DataError
+from sclip_plugin.evaluation.names import KNN, LINEAR_PROBE, PREFIXES, REGIONS
 from sclip_plugin.toml import load_toml
 
 SHIPPED: Final = Path(__file__).parent / "studies"
@@ -45,12 +48,8 @@ LISTS: Final = ("seeds", "compare", "prepare")
 OF_AN_ARM: Final = ("title", "steps", "paired-share", "unpaired-share")  # what an arm's table holds beside flags
 SET_BY_STUDY: Final = ("seed", "name", "logs", "resume", "save-frequency")  # training flags
 EVAL_SET_BY_STUDY: Final = ("json", "ranks", "model", "pretrained")  # flags of `sclip eval`
-LARGEST: Final = 2**31 - 1  # of any whole number; NumPy's seeds end at twice this, and a rank's number is added to one
+OF_SETS: Final = ("zeroshot", "retrieval", KNN, LINEAR_PROBE, REGIONS)  # what `evaluate` may hold tables of sets for
 START: Final = "start"  # the name of the start model's results, which therefore no arm may have
-
-Value: TypeAlias = str | int | float | bool
-Flag: TypeAlias = Value | list[Value]
-Raw: TypeAlias = dict[str, Any]  # a TOML table: what it holds is checked key by key
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,9 @@ class Evaluation:
     Attributes:
         zeroshot: the folder of each classification set by its name.
         retrieval: the folder of each retrieval set by its name.
+        transfer: for each kind of `names.KNN`, `LINEAR_PROBE` and `REGIONS` that is asked for, the folder of each set
+            by its name.
+        shots: images of each class that kNN and the probe learn from, beside all.
         points: how many checkpoints of a run are measured, at least; the last is among them.
         bootstrap: draws of the test images behind the interval of a difference.
         flags: further flags of `sclip eval`, without dashes.
@@ -126,6 +128,8 @@ class Evaluation:
     points: int = 1
     bootstrap: int = 1000
     flags: dict[str, Flag] = field(default_factory=dict)
+    transfer: dict[str, dict[str, str]] = field(default_factory=dict)
+    shots: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -220,12 +224,8 @@ def load(
     raw |= {key: value for key, value in (("seeds", seeds), ("steps", steps)) if value is not None}
     try:
         return _build(path, raw, out, variables or {})
-    except _Bad as error:
+    except Bad as error:
         raise DataError(f"{path}: {error}") from None
-
-
-class _Bad(Exception):
-    """What is wrong in a file, without the file's name."""
 
 
 def _merged(path: Path, base: str | None, above: tuple[Path, ...]) -> Raw:
@@ -235,7 +235,7 @@ def _merged(path: Path, base: str | None, above: tuple[Path, ...]) -> Raw:
     own = load_toml(path)
     try:
         _check_types(own)
-    except _Bad as error:
+    except Bad as error:
         raise DataError(f"{path}: {error}") from None
     base = base or own.get("base")
     if base is None:
@@ -253,36 +253,36 @@ def _check_types(raw: Raw) -> None:
     for key, value in raw.items():
         if key in SCALARS:
             if not isinstance(value, SCALARS[key]) or isinstance(value, bool):
-                raise _Bad(f"{key}: must be {'text' if SCALARS[key] is str else 'a whole number'}, got {value!r}")
+                raise Bad(f"{key}: must be {'text' if SCALARS[key] is str else 'a whole number'}, got {value!r}")
         elif key in TABLES or key == "arms":
             if not isinstance(value, dict):
-                raise _Bad(f"{key}: must be a table, got {value!r}")
+                raise Bad(f"{key}: must be a table, got {value!r}")
         elif key in LISTS:
             if not isinstance(value, list):
-                raise _Bad(f"{key}: must be a list, got {value!r}")
+                raise Bad(f"{key}: must be a list, got {value!r}")
         else:
-            raise _Bad(f"unknown key {key!r}; there are {', '.join([*SCALARS, *LISTS, *TABLES, 'arms'])}")
+            raise Bad(f"unknown key {key!r}; there are {', '.join([*SCALARS, *LISTS, *TABLES, 'arms'])}")
 
 
 def _build(path: Path, raw: Raw, out: Path, variables: dict[str, str]) -> Study:
-    fill = _Filler(_variables({**raw.get("variables", {}), **variables, "out": str(out)}))
-    steps = _optional("steps", raw)
+    fill = Filler(resolved({**raw.get("variables", {}), **variables, "out": str(out)}))
+    steps = optional("steps", raw)
     arms = {name: _arm(name, table, raw, steps, fill) for name, table in raw.get("arms", {}).items()}
     if not arms:
-        raise _Bad("arms: there are none")
+        raise Bad("arms: there are none")
     baseline, compare = raw.get("baseline"), raw.get("compare", [])
     if not all(isinstance(pair, list) and [type(name) for name in pair] == [str, str] for pair in compare):
-        raise _Bad(f"compare: must be pairs of arms, got {compare!r}")
+        raise Bad(f"compare: must be pairs of arms, got {compare!r}")
     for name in [baseline] * (baseline is not None) + [name for pair in compare for name in pair]:
         if name not in arms:
-            raise _Bad(f"baseline or compare: {name!r} is not one of the arms {', '.join(arms)}")
+            raise Bad(f"baseline or compare: {name!r} is not one of the arms {', '.join(arms)}")
     return Study(
         source=path,
         title=raw.get("title", path.stem),
         about=raw.get("about", "").strip(),
         seeds=_seeds(raw.get("seeds", [0, 1, 2])),
-        processes=_optional("processes", raw) or 1,
-        threads=_optional("threads", raw),
+        processes=optional("processes", raw) or 1,
+        threads=optional("threads", raw),
         baseline=baseline,
         compare=tuple((first, second) for first, second in compare),
         prepare=tuple(_prepare(table, fill) for table in raw.get("prepare", [])),
@@ -291,160 +291,105 @@ def _build(path: Path, raw: Raw, out: Path, variables: dict[str, str]) -> Study:
     )
 
 
-def _variables(raw: Raw) -> dict[str, str]:
-    """The variables' values. One may use others, whatever the order in the file."""
-    values: dict[str, str] = {}
-    open_names = dict(raw)
-    while open_names:
-        ready = [n for n, value in open_names.items() if not set(_uses(n, value)) & (set(open_names) | {n})]
-        if not ready:
-            raise _Bad(f"variables: {', '.join(open_names)} use each other")
-        for name in ready:
-            values[name] = _Filler(values).text(f"variables: {name}", str(open_names.pop(name)))
-    return values
-
-
-def _uses(name: str, value: object) -> list[str]:
-    if not isinstance(value, str | int | float):
-        raise _Bad(f"variables: {name} must be text or a number, got {value!r}")
-    return [found["named"] or found["braced"] for found in Template.pattern.finditer(str(value))]
-
-
-class _Filler:
-    """Replaces `$name` by the variable's value.
-
-    Args:
-        values: the variables' values by name.
-    """
-
-    def __init__(self, values: dict[str, str]) -> None:
-        self.values = values
-
-    def text(self, key: str, value: str) -> str:
-        """A text with its variables replaced; `key` names it in messages."""
-        if "\0" in value:
-            raise _Bad(f"{key}: holds a null character, which no command can be given")
-        try:
-            return Template(value).substitute(self.values)
-        except KeyError as error:
-            raise _Bad(f"{key}: no variable ${error.args[0]}; there are {', '.join(self.values)}") from None
-        except ValueError:
-            raise _Bad(f"{key}: a lone $ in {value!r}; $$ stands for the sign itself") from None
-
-    def flag(self, key: str, value: Flag) -> Flag:
-        """A flag's value with the variables replaced in its texts."""
-        if isinstance(value, list):
-            return [self.text(key, one) if isinstance(one, str) else one for one in value]
-        return self.text(key, value) if isinstance(value, str) else value
-
-    def texts(self, key: str, values: object) -> list[str]:
-        """The texts of a list."""
-        if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
-            raise _Bad(f"{key}: must be a list of texts, got {values!r}")
-        return [self.text(key, one) for one in values]
-
-
-def _arm(name: str, table: object, raw: Raw, steps: int | None, fill: _Filler) -> Arm:
+def _arm(name: str, table: object, raw: Raw, steps: int | None, fill: Filler) -> Arm:
     where = f"arms.{name}"
     if not isinstance(table, dict):
-        raise _Bad(f"{where}: must be a table, got {table!r}")
+        raise Bad(f"{where}: must be a table, got {table!r}")
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name == START:
-        raise _Bad(f"{where}: a name is letters, digits, - and _, and not `{START}`, which is the start model's")
+        raise Bad(f"{where}: a name is letters, digits, - and _, and not `{START}`, which is the start model's")
     own = {key: value for key, value in table.items() if key in OF_AN_ARM}
     flags = _arm_flags(where, {key: value for key, value in table.items() if key not in OF_AN_ARM}, raw, fill)
     if "unpaired-share" in own and flags.get("loss") != "sclip":
-        raise _Bad(f'{where}: unpaired-share does nothing without loss = "sclip"')
+        raise Bad(f'{where}: unpaired-share does nothing without loss = "sclip"')
     return Arm(
         name=name,
         title=fill.text(f"{where}: title", str(own.get("title", name))),
         flags=flags,
-        steps=_optional("steps", own, f"{where}: ") or steps,
+        steps=optional("steps", own, f"{where}: ") or steps,
         paired_share=_share(f"{where}: paired-share", own.get("paired-share", 1.0)),
         unpaired_share=_share(f"{where}: unpaired-share", own.get("unpaired-share", 1.0)),
     )
 
 
-def _arm_flags(where: str, own: Raw, raw: Raw, fill: _Filler) -> dict[str, Flag]:
+def _arm_flags(where: str, own: Raw, raw: Raw, fill: Filler) -> dict[str, Flag]:
     """The common flags, those for S-CLIP where the arm trains with it, and the arm's own over both."""
     common = raw.get("train", {})
     sclip = own.get("loss", common.get("loss")) == "sclip"
     merged = {**common, **(raw.get("train-sclip", {}) if sclip else {}), **own}
     for flag, value in merged.items():
         if flag in SET_BY_STUDY:
-            raise _Bad(f"{where}: {flag} is set by the study itself")
-        if flag.startswith("-") or not _is_flag(value):
-            raise _Bad(f"{where}: {flag} must be a flag's name without dashes and a plain value, got {value!r}")
+            raise Bad(f"{where}: {flag} is set by the study itself")
+        if flag.startswith("-") or not is_flag(value):
+            raise Bad(f"{where}: {flag} must be a flag's name without dashes and a plain value, got {value!r}")
     flags = {flag: fill.flag(f"{where}: {flag}", value) for flag, value in merged.items() if value is not False}
     for needed in ("model", "train-data"):
         if needed not in flags:
-            raise _Bad(f"{where}: no {needed}, neither there nor in [train]")
+            raise Bad(f"{where}: no {needed}, neither there nor in [train]")
     return flags
-
-
-def _is_flag(value: object) -> bool:
-    return all(isinstance(one, Value) for one in value) if isinstance(value, list) else isinstance(value, Value)
 
 
 def _share(key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-        raise _Bad(f"{key}: must be above 0 and at most 1, got {value!r}")
+        raise Bad(f"{key}: must be above 0 and at most 1, got {value!r}")
     return float(value)
-
-
-def _optional(key: str, table: Raw, where: str = "") -> int | None:
-    """The whole number of at least 1 under this key; None where the table has no such key."""
-    value = table.get(key)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise _Bad(f"{where}{key}: must be a whole number of at least 1, got {value!r}")
-    if value is not None and value > LARGEST:
-        raise _Bad(f"{where}{key}: must be at most {LARGEST}, got {value}")
-    return value
 
 
 def _seeds(values: list[object]) -> tuple[int, ...]:
     whole = [value for value in values if isinstance(value, int) and not isinstance(value, bool) and value >= 0]
     if not values or len(set(whole)) < len(values):
-        raise _Bad(f"seeds: must be different whole numbers of at least 0, got {values!r}")
+        raise Bad(f"seeds: must be different whole numbers of at least 0, got {values!r}")
     if max(whole) > LARGEST:
-        raise _Bad(f"seeds: must be at most {LARGEST}, got {max(whole)}")
+        raise Bad(f"seeds: must be at most {LARGEST}, got {max(whole)}")
     return tuple(whole)
 
 
-def _prepare(table: object, fill: _Filler) -> Prepare:
+def _prepare(table: object, fill: Filler) -> Prepare:
     if not isinstance(table, dict) or not isinstance(table.get("run"), str) or set(table) - {"run", "makes"}:
-        raise _Bad(f"prepare: each needs `run`, a command as text, and may have `makes`, got {table!r}")
+        raise Bad(f"prepare: each needs `run`, a command as text, and may have `makes`, got {table!r}")
     try:
         command = tuple(shlex.split(fill.text("prepare", table["run"])))
     except ValueError as error:
-        raise _Bad(f"prepare: {error} in {table['run']!r}") from None
+        raise Bad(f"prepare: {error} in {table['run']!r}") from None
     if not command or command[0] not in ("sclip", "python"):
-        raise _Bad(f"prepare: a command begins with `sclip` or `python`, got {table['run']!r}")
+        raise Bad(f"prepare: a command begins with `sclip` or `python`, got {table['run']!r}")
     return Prepare(command, tuple(Path(path) for path in fill.texts("prepare: makes", table.get("makes", []))))
 
 
-def _evaluation(raw: Raw, fill: _Filler) -> Evaluation:
-    zeroshot, retrieval = _sets("zeroshot", raw, fill), _sets("retrieval", raw, fill)
+def _evaluation(raw: Raw, fill: Filler) -> Evaluation:
+    sets = {kind: _sets(kind, raw, fill) for kind in OF_SETS}
+    zeroshot, retrieval = sets.pop("zeroshot"), sets.pop("retrieval")
     if not (zeroshot or retrieval):
-        raise _Bad("evaluate: neither zeroshot nor retrieval names a set")
+        raise Bad("evaluate: neither zeroshot nor retrieval names a set")
     for key in EVAL_SET_BY_STUDY:
         if key in raw:
-            raise _Bad(f"evaluate: {key} is set by the study itself")
-    own = ("zeroshot", "retrieval", "points", "bootstrap")
-    flags = {key: value for key, value in raw.items() if key not in own}
+            raise Bad(f"evaluate: {key} is set by the study itself")
+    flags = {key: value for key, value in raw.items() if key not in (*OF_SETS, "shots", "points", "bootstrap")}
     for key, value in flags.items():
-        if not _is_flag(value):
-            raise _Bad(f"evaluate: {key} must be a plain value, got {value!r}")
+        if not is_flag(value):
+            raise Bad(f"evaluate: {key} must be a plain value, got {value!r}")
+    transfer = {kind: table for kind, table in sets.items() if table}
     return Evaluation(
         zeroshot=zeroshot,
         retrieval=retrieval,
-        points=_optional("points", raw, "evaluate: ") or Evaluation.points,
-        bootstrap=_optional("bootstrap", raw, "evaluate: ") or Evaluation.bootstrap,
+        points=optional("points", raw, "evaluate: ") or Evaluation.points,
+        bootstrap=optional("bootstrap", raw, "evaluate: ") or Evaluation.bootstrap,
         flags={key: fill.flag("evaluate", value) for key, value in flags.items()},
+        transfer=transfer,
+        shots=_shots(raw.get("shots", []), any(kind in PREFIXES for kind in transfer)),
     )
 
 
-def _sets(key: str, raw: Raw, fill: _Filler) -> dict[str, str]:
+def _shots(values: object, used: bool) -> tuple[int, ...]:
+    found = values if isinstance(values, list) else [values]
+    if not all(type(one) is int and 1 <= one <= LARGEST for one in found) or len(set(found)) < len(found):
+        raise Bad(f"evaluate: shots must be different whole numbers of at least 1, got {values!r}")
+    if found and not used:
+        raise Bad("evaluate: shots does nothing without knn or linear-probe")
+    return tuple(found)
+
+
+def _sets(key: str, raw: Raw, fill: Filler) -> dict[str, str]:
     table = raw.get(key, {})
     if not isinstance(table, dict):
-        raise _Bad(f"evaluate: {key} must be a table of names and folders, got {table!r}")
+        raise Bad(f"evaluate: {key} must be a table of names and folders, got {table!r}")
     return {name: fill.text(f"evaluate: {key}", str(folder)) for name, folder in table.items()}

@@ -6,7 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sclip_plugin.commands.study.spec import START, Arm, Flag, Study
+from sclip_plugin.commands.study.spec import START, Arm, Study
+from sclip_plugin.commands.study.values import Flag
 from sclip_plugin.data.shard_list import count_samples, expand
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.weights import WEIGHTS
@@ -15,6 +16,7 @@ REPEATED = ("zeroshot-data",)  # flags of open_clip_train.main that are given on
 TRAINING = "open_clip_train.main"
 SEEDED_TRAINING = "sclip_plugin.commands.study.stock"  # the same with a seeded shuffle, see there
 BATCH_SIZE, EPOCHS = 64, 32  # open_clip's defaults
+PARTS_OF_A_SET = ("test", "train", "val", "images")  # folders in which an evaluation set has files; not all have each
 
 
 @dataclass(frozen=True)
@@ -195,14 +197,20 @@ def eval_step(study: Study, out: Path, name: str, arm: Arm, files: list[Path]) -
 
 
 def _set_words(study: Study) -> list[str]:
-    tables = {"--zeroshot": study.evaluation.zeroshot, "--retrieval": study.evaluation.retrieval}
-    named = [(flag, f"{name}={folder}") for flag, table in tables.items() for name, folder in table.items()]
-    return [word for pair in named for word in pair]
+    shots = words({"shots": list(study.evaluation.shots)}) if study.evaluation.shots else []
+    return [word for flag, name, folder in _sets(study) for word in (flag, f"{name}={folder}")] + shots
+
+
+def _sets(study: Study) -> list[tuple[str, str, str]]:
+    """(flag of `sclip eval`, name, folder) of each set."""
+    found = study.evaluation
+    tables = {"zeroshot": found.zeroshot, "retrieval": found.retrieval, **found.transfer}
+    return [(f"--{flag}", name, folder) for flag, table in tables.items() for name, folder in table.items()]
 
 
 def _set_inputs(study: Study) -> list[str]:
-    folders = [*study.evaluation.zeroshot.values(), *study.evaluation.retrieval.values()]
-    return [place for folder in folders for place in (folder, f"{folder}/test")]
+    folders = dict.fromkeys(folder for _, _, folder in _sets(study))
+    return [place for folder in folders for place in (folder, *(f"{folder}/{part}" for part in PARTS_OF_A_SET))]
 
 
 def result_files(out: Path, name: str) -> tuple[Path, Path]:

@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sclip_plugin.commands.study.collect import Measure, RunResult, measures
 from sclip_plugin.commands.study.compare import Difference, Spread, difference, spread
 from sclip_plugin.commands.study.spec import Study
 
 START_TITLE = "start model"
+
+Rows: TypeAlias = list[list[str]]  # of a table: a list of cells for each row, the heading first
 
 
 @dataclass
@@ -56,28 +59,28 @@ def differences(study: Study, arms: dict[str, dict[int, RunResult]]) -> list[Dif
 
 def markdown(outcome: Outcome) -> str:
     """Both tables, what failed, and how to read them."""
-    parts = [f"# {outcome.study.title}", outcome.study.about, main_table(outcome)]
+    parts = [f"# {outcome.study.title}", outcome.study.about, table(main_rows(outcome))]
     if outcome.differences:
-        parts += [difference_table(outcome), reading(outcome)]
+        parts += [table(difference_rows(outcome)), "\n".join(f"- {line}" for line in verdict(outcome))]
     parts += [f"{name} failed: {message}" for name, message in outcome.failed.items()]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def main_table(outcome: Outcome) -> str:
-    """Each measure of each arm in percent, as mean ± standard deviation over seeds."""
+def main_rows(outcome: Outcome) -> Rows:
+    """Each measure of each arm in percent, as mean ± standard deviation over seeds; the heading first."""
     columns = outcome.measures
-    rows = [["%", *(column.title for column in columns), "seeds"]]
+    rows: Rows = [["%", *(column.title for column in columns), "seeds"]]
     for number, result in enumerate(outcome.start, 1):
         title = START_TITLE if len(outcome.start) == 1 else f"{START_TITLE} {number}"
         rows.append([title, *(f"{result.value(column):.1f}" for column in columns), ""])
     for arm, results in outcome.arms.items():
         cells = [spread_cell(outcome.spread(arm, column)) for column in columns]
         rows.append([outcome.title(arm), *cells, str(len(results))])
-    return table(rows)
+    return rows
 
 
-def difference_table(outcome: Outcome) -> str:
-    """The differences in percentage points, with their intervals."""
+def difference_rows(outcome: Outcome) -> Rows:
+    """The differences in percentage points, with their intervals; the heading first."""
     rows = [["difference, points", "", "mean", "95% over seeds", "95% over images", "seeds ahead"]]
     for one in outcome.differences:
         rows.append(
@@ -90,23 +93,47 @@ def difference_table(outcome: Outcome) -> str:
                 f"{one.ahead} of {len(one.over_seeds.values)}",
             ]
         )
-    return table(rows)
+    return rows
 
 
-def reading(outcome: Outcome) -> str:
-    """One line for each difference that can be trusted, because both of its intervals leave out zero."""
-    lines = []
-    for one in outcome.differences:
-        ends = (one.over_seeds.low, one.over_seeds.high, *one.over_images)  # NaN for one seed: neither above nor below
-        word = "above" if all(end > 0 for end in ends) else "below" if all(end < 0 for end in ends) else ""
-        if word:
-            lines.append(
-                f"- {outcome.title(one.arm)} is {word} {outcome.title(one.other)} in {one.measure.title}: "
-                f"{one.over_seeds.mean:+.1f} points, and both intervals leave out zero."
-            )
-    if not lines:
-        lines = ["- No difference whose intervals over seeds and over images both leave out zero."]
-    return "\n".join(lines)
+def verdict(outcome: Outcome) -> list[str]:
+    """What can be said: a sentence for each two arms with sure differences, and one about the others.
+
+    A difference is sure where both of its intervals, over seeds and over images, leave out zero.
+    """
+    if all(math.isnan(one.over_seeds.low) for one in outcome.differences):
+        return ["With one seed nothing can be said about other seeds, so no difference is sure: run at least two."]
+    pairs = list(dict.fromkeys((one.arm, one.other) for one in outcome.differences))
+    lines, open_pairs = [], []
+    for pair in pairs:
+        sure = [one for one in outcome.differences if (one.arm, one.other) == pair and one.sure]
+        first, second = (outcome.title(arm) for arm in pair)
+        if sure:
+            lines.append(_sentence(first, second, sure))
+        else:
+            open_pairs.append(f"{first} and {second}")
+    if lines:
+        lines.append("These differences would most likely come out again with other seeds and on other images.")
+    if open_pairs:
+        lines.append(f"Nothing is sure between {'; '.join(open_pairs)}: with other seeds or images it might vanish.")
+    return lines
+
+
+def _sentence(first: str, second: str, sure: list[Difference]) -> str:
+    """In what one arm is above another, and in what it is below."""
+    parts = []
+    for word, some in (
+        ("better", [one for one in sure if one.over_seeds.mean > 0]),
+        ("worse", [one for one in sure if one.over_seeds.mean < 0]),
+    ):
+        named = [f"{one.measure.phrase} ({one.over_seeds.mean:+.1f} points)" for one in some]
+        if named:
+            parts.append(f"{word} in {_listed(named)}")
+    return f"Compared with {second}, {first} is {', and '.join(parts)}."
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def spread_cell(found: Spread | None) -> str:
@@ -121,7 +148,7 @@ def interval_cell(low: float, high: float) -> str:
     return "–" if math.isnan(low) else f"{low:+.1f} … {high:+.1f}"
 
 
-def table(rows: list[list[str]]) -> str:
+def table(rows: Rows) -> str:
     """A Markdown table of rows of cells, the heading first; columns are padded so that it reads well as text."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from sclip_plugin.atomic import write_atomic
-from sclip_plugin.commands.study.spec import Flag, Study, locate, shipped
+from sclip_plugin.commands.study.spec import Study, locate, shipped
+from sclip_plugin.commands.study.values import Flag
 from sclip_plugin.errors import UsageError
 from sclip_plugin.toml import load_toml
 

@@ -1,8 +1,12 @@
 """Evaluate models between the start model and the tuned model, choose one, and write it as a checkpoint.
 
 Example:
-    sclip wiseft --model ViT-B-32-quickgelu --start openai --tuned logs/RUN/checkpoints/epoch_25.pt \\
-        --retrieval val=shards/val --zeroshot general=sets/imagenet --by val --floor general=1.0 --out wise.pt
+    sclip wiseft logs/RUN --retrieval val=shards/val --zeroshot general=sets/imagenet \\
+        --by val --floor general=1.0 --out wise.pt
+
+RUN, the folder of a training run, stands for the model, its precision and its preprocessing, as the run recorded them,
+for the weights that it started from, and for its last checkpoint (or the one that `--tuned epoch_3.pt` names).
+`--model`, `--start` and `--tuned` name any other two.
 
 Fine-tuning gains in its domain and forgets elsewhere; between the two models there is often one that keeps most of both
 (WiSE-FT, arXiv 2109.01903). `--by` names the sets to be best on; `--floor SET=POINTS` says how far another set may fall
@@ -18,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from sclip_plugin.commands.flags.evaluation import add_set_arguments, evaluation_options, requested_sets
 from sclip_plugin.commands.flags.paths import named_path
+from sclip_plugin.commands.flags.run import ChosenModel, add_run_argument, chosen_model, refuse_other_activation
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.evaluation.evaluate import EvaluationOptions, NamedSet, check_sets, evaluate_model
 from sclip_plugin.evaluation.models import check_model, check_pretrained, load_model
@@ -35,7 +40,7 @@ class Request:
     """What the command line asks for.
 
     Attributes:
-        model: open_clip's name of the model, or `local-dir:DIR`.
+        model: the model, with the run that it comes from, if any.
         start: the start weights, a tag or a file; None for those of a local-dir.
         tuned: the tuned checkpoint.
         alphas: the points on the line, ascending; the first is 0, the start model.
@@ -48,7 +53,7 @@ class Request:
         plot: the file for the picture, if any.
     """
 
-    model: str
+    model: ChosenModel
     start: str | None
     tuned: str
     alphas: tuple[float, ...]
@@ -63,9 +68,9 @@ class Request:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sclip wiseft`."""
-    parser.add_argument("--model", required=True, help="open_clip model name, or local-dir:DIR")
-    parser.add_argument("--start", help="start weights: tag or file (default: those of a local-dir)")
-    parser.add_argument("--tuned", required=True, help="tuned checkpoint")
+    add_run_argument(parser)
+    parser.add_argument("--start", help="start weights: tag or file (default: RUN's, or those of a local-dir)")
+    parser.add_argument("--tuned", help="tuned checkpoint (default: RUN's last)")
     parser.add_argument("--alphas", default=ALPHAS, metavar="A,A", help=f"0: start, 1: tuned (default {ALPHAS})")
     parser.add_argument("--by", action="append", default=[], metavar="SET", help="be best on this set (default: all)")
     parser.add_argument(
@@ -99,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace) -> Request:
-    sets, options = requested_sets(args), evaluation_options(args)
+    sets, model = requested_sets(args), chosen_model(args.run_folder, args.model, args.precision)
+    options = evaluation_options(args, model.precision)
     names = [one.name for one in sets]
     alphas, floors = _alphas(args.alphas), dict(_floor(text, names) for text in args.floor)
     by = args.by or [name for name in names if name not in floors] or names
@@ -114,9 +120,29 @@ def _request(args: argparse.Namespace) -> Request:
             raise UsageError(f"--{flag} {path}: the name must end in {' or '.join(endings)}")
     if not (args.out or args.json or args.plot):
         raise UsageError("nothing to write: pass --out FILE, --json FILE or --plot FILE")
-    check_model(args.model, args.start)
-    weights = (args.model, args.start, args.tuned)
+    weights = (model, *_ends(model, args.start, args.tuned))
     return Request(*weights, alphas, tuple(by), floors, sets, options, args.out, args.json, args.plot)
+
+
+def _ends(model: ChosenModel, start: str | None, tuned: str | None) -> tuple[str | None, str]:
+    """The start weights, None for those of a local-dir, and the tuned checkpoint.
+
+    Raises:
+        UsageError: one of them is missing, or of a model with another activation.
+        DataError: the run has no such checkpoint.
+    """
+    if model.run is not None:
+        start = start or (None if ":" in model.run.model else model.run.pretrained)  # else open_clip ignored it
+        if not start and ":" not in model.name:
+            raise UsageError(f"{model.run.folder} began with random weights; pass --start")
+        tuned = str(model.run.checkpoint(tuned, "--tuned"))
+    if tuned is None:
+        raise UsageError("no tuned model: pass RUN, the folder of a run, or --tuned")
+    check_model(model.name, start)
+    if model.run is None:
+        for flag, weights in (("--start", start), ("--tuned", tuned)):
+            refuse_other_activation(model.name, weights, flag)
+    return start, tuned
 
 
 def _alphas(text: str) -> tuple[float, ...]:
@@ -148,11 +174,12 @@ def _evaluate_line(request: Request) -> "tuple[tuple[State, State], list[Point],
     """
     from sclip_plugin.commands.wiseft.interpolate import Point, interpolate
 
-    device, precision = request.options.device, request.options.precision
+    device, chosen = request.options.device, request.model
     for flag, weights in (("--start", request.start), ("--tuned", request.tuned)):
-        check_pretrained(request.model, weights, flag)
-    start = _weights(load_model(request.model, request.start, device, precision, "--start")[0])
-    model, preprocess, tokenizer = load_model(request.model, request.tuned, device, precision, "--tuned")
+        check_pretrained(chosen.name, weights, flag)
+    common = (device, chosen.precision)
+    start = _weights(load_model(chosen.name, request.start, *common, "--start", chosen.options)[0])
+    model, preprocess, tokenizer = load_model(chosen.name, request.tuned, *common, "--tuned", chosen.options)
     ends = (start, _weights(model))
     points, records = [], []
     print("  ".join(["alpha", *(f"{one.name:>10}" for one in request.sets)]))
@@ -183,7 +210,7 @@ def _write(
     from sclip_plugin.commands.wiseft.picture import draw
 
     if request.json:
-        weights = {"model": request.model, "start": request.start, "tuned": request.tuned}
+        weights = {"model": request.model.name, "start": request.start, "tuned": request.tuned}
         report = {**weights, "by": list(request.by), "chosen": chosen.alpha, "points": records}
         write_atomic(request.json, json.dumps(report, indent=2) + "\n")
     if request.plot:

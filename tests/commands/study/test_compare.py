@@ -125,7 +125,7 @@ def test_replicates_in_parts_are_the_same(monkeypatch):
     assert np.array_equal(replicates(ranks, 10)["acc1"], whole)
     with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
         replicates(ranks, 0)
-    with pytest.raises(ValueError, match=r"ranks of neither retrieval nor classification: \['x'\]"):
+    with pytest.raises(ValueError, match=r"ranks of no kind of set: \['x'\]"):
         replicates({"x": np.zeros(3)}, 5)
 
 
@@ -179,7 +179,8 @@ def test_tables_and_report(study, out):
     values = [found.arms["plain"][seed].value(collect.Measure("s", "acc1")) for seed in study.seeds]
     assert f"| {statistics.fmean(values):.1f} ± {statistics.stdev(values):.1f} " in plain
     assert any(line.startswith("| failed ") and "–" in line for line in lines)
-    assert "better <one> is above plain in s: accuracy" in text
+    assert "- Compared with plain, better <one> is better in accuracy on s (+" in text
+    assert "- These differences would most likely come out again with other seeds and on other images." in text
     assert "failed-0 failed: `python` ended with status 1" in text
     page = (out / "report.html").read_text()
     checker = Checker()
@@ -214,8 +215,61 @@ def test_one_seed_has_no_interval_and_claims_nothing(study, out):
     write_run(out, "plain-0", 0.1, 0)
     write_run(out, "better-0", 0.9, 1)
     found = report.outcome(study, out, {})
-    assert "| –" in tables.difference_table(found)
-    assert tables.reading(found).startswith("- No difference whose intervals")
+    assert "–" in tables.difference_rows(found)[1]
+    assert tables.verdict(found) == [
+        "With one seed nothing can be said about other seeds, so no difference is sure: run at least two."
+    ]
+
+
+def test_the_verdict_names_arms_between_which_nothing_is_sure(study, out):
+    for seed in study.seeds:
+        for arm in ("plain", "better"):
+            write_run(out, f"{arm}-{seed}", 0.5, 7 * seed + len(arm))
+    found = report.outcome(study, out, {})
+    assert tables.verdict(found) == [
+        "Nothing is sure between better <one> and plain: with other seeds or images it might vanish."
+    ]
+
+
+def test_the_verdict_says_what_is_better_and_what_is_worse(study, out):
+    for seed in study.seeds:
+        write_run(out, f"plain-{seed}", 0.5, seed)
+        write_run(out, f"better-{seed}", 0.9, 10 + seed)
+    found = report.outcome(study, out, {})
+    accuracy, recall = found.differences
+    spread = compare.spread([-3.0, -3.2, -2.8])
+    recall = compare.Difference("better", "plain", recall.measure, spread, (-4.0, -2.0))
+    found.differences = [accuracy, recall]
+    mean = f"{accuracy.over_seeds.mean:+.1f} points"
+    assert tables.verdict(found)[0] == (
+        f"Compared with plain, better <one> is better in accuracy on s ({mean}), and worse in mean R@1,5,10 on r "
+        "(-3.0 points)."
+    )
+
+
+def test_names_in_the_scatter_plot_do_not_lie_on_each_other(study, out):
+    import dataclasses
+
+    from sclip_plugin.commands.study import plots
+
+    arm = study.arms["plain"]
+    titles = [
+        "hard nearest neighbour",
+        "soft nearest neighbours",
+        "transport (caption level only)",
+        "double batch",
+        "x",
+    ]
+    arms = {f"a{n}": dataclasses.replace(arm, name=f"a{n}", title=title) for n, title in enumerate(titles)}
+    for name in arms:
+        write_run(out, f"{name}-0", 0.5, 3)  # all in one place
+    found = report.outcome(dataclasses.replace(study, arms=arms, baseline=None), out, {})
+    figure = plots.overview(found)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[2].texts]
+    assert len(boxes) == len(titles)
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:number])
 
 
 def test_logs_give_losses_and_warnings(out):
@@ -223,3 +277,41 @@ def test_logs_give_losses_and_warnings(out):
     losses, warnings = collect.read_log(out / "runs" / "plain-0" / "out.log")
     assert losses[:2] == [3.0, 2.9]
     assert warnings == ["pseudo-labels <collapse>"]
+
+
+def test_transfer_stands_in_the_tables_with_its_intervals(tmp_path):
+    text = TEXT.replace(
+        'retrieval = { r = "$out/r" }', 'knn = { s = "$out/s" }\nshots = [4]\nregions = { p = "$out/p" }'
+    )
+    (tmp_path / "s.toml").write_text(text)
+    study = spec.load(tmp_path / "s.toml", tmp_path)
+    (tmp_path / "results").mkdir()
+    for arm, right in (("plain", 20), ("better", 50)):
+        placed = np.arange(IMAGES) >= right
+        ranks = {"label": np.arange(IMAGES) % CLASSES, "classes": np.array(CLASSES)}
+        places = {"s": placed, "s/knn": placed, "s/knn-4": np.stack([placed, ~placed])}
+        arrays = {
+            f"{place}/{name}": part for place, one in places.items() for name, part in (ranks | {"class": one}).items()
+        }
+        region = {"region": placed * 1, "caption": placed * 1, "chance": np.full(IMAGES, 0.5)}
+        arrays |= {f"p/regions/{k}": part for k, part in (region | {"picture": np.arange(IMAGES) // 2}).items()}
+        share = right / IMAGES
+        records = [
+            ("s", {"acc1": share}, {}),
+            ("s", {"knn_acc1": share}, {"settings": {"fewshot_k": -1}}),
+            ("s", {"knn_acc1": 0.5}, {"settings": {"fewshot_k": 4}}),
+            ("p", {"region_retrieval_recall@1": share, "caption_retrieval_recall@1": share, "region_chance": 0.5}, {}),
+        ]
+        results = [{"dataset": d, "metrics": m, "counts": {"images": IMAGES}, **rest} for d, m, rest in records]
+        for seed in study.seeds:
+            np.savez(tmp_path / "results" / f"{arm}-{seed}.npz", **arrays)
+            report_ = {"pretrained": "x", "results": results}
+            (tmp_path / "results" / f"{arm}-{seed}.json").write_text(json.dumps(report_))
+    found = report.outcome(study, tmp_path, {})
+    titles = [measure.title for measure in found.measures]
+    assert titles == ["s: accuracy", "s: nearest neighbours", "s: nearest neighbours, 4 a class", "p: regions R@1"]
+    means = [one.over_seeds.mean for one in found.differences]
+    assert means == pytest.approx([50, 50, 0, 50])
+    assert found.differences[2].over_images == pytest.approx((0, 0))
+    assert found.differences[3].over_images[0] > 20
+    assert "s: nearest neighbours, 4 a class" in report.write(found, tmp_path)

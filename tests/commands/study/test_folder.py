@@ -97,3 +97,25 @@ def test_a_full_disk_under_the_picture_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"report\.png: No space left on device"):
         plots.png(Figure(), tmp_path / "report.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_conversion_inside_a_study_names_no_commands_that_come_next(tmp_path):
+    """A study goes on by itself, and a set that it evaluates on needs no unpaired images."""
+    from tests.helpers.conversion import source
+
+    root = source(tmp_path / "photos", captioned=8, bare=0)
+    said: list[str] = []
+    command = (
+        "sclip",
+        "convert",
+        str(root / "captions.csv"),
+        "--images",
+        str(root / "photos"),
+        "--out",
+        str(tmp_path / "out"),
+    )
+    Folder(tmp_path).run(Step("job", command), said.append)
+    text = "".join(said)
+    assert "paired" in text
+    assert "no unpaired images" not in text
+    assert "open_clip_train" not in text

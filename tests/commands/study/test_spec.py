@@ -104,6 +104,17 @@ def test_a_base_gives_data_and_the_study_its_arms(tmp_path):
         ("unpaired-share = 0.5", "unpaired-share = 0", "unpaired-share: must be above 0 and at most 1, got 0"),
         ("'$out/k.txt' $options", "'$out/k.txt", "prepare: No closing quotation in"),
         ('run = "sclip', 'run = "rm', "a command begins with `sclip` or `python`"),
+        ('zeroshot = { s = "$out/s" }', 'zeroshot = { s = "x" }\nknn = 3', "knn must be a table of names and folders"),
+        (
+            'zeroshot = { s = "$out/s" }',
+            'zeroshot = { s = "x" }\nshots = 4',
+            "shots does nothing without knn or linear-pr",
+        ),
+        (
+            'zeroshot = { s = "$out/s" }',
+            'zeroshot = { s = "x" }\nknn = { s = "x" }\nshots = [0]',
+            "shots must be different whole numbers of at least 1",
+        ),
         ('zeroshot = { s = "$out/s" }', "", "neither zeroshot nor retrieval names a set"),
         ('zeroshot = { s = "$out/s" }', 'zeroshot = "x"', "zeroshot must be a table"),
         ('zeroshot = { s = "$out/s" }', 'zeroshot = { s = "x" }\njson = "y"', "json is set by the study itself"),
@@ -125,6 +136,16 @@ def test_a_base_that_stands_on_itself_and_an_unknown_study(tmp_path):
         DataError, match="no study 'nowhere': neither a file nor one of batch-size, clip-art, demo, emoji"
     ):
         load(tmp_path, 'base = "nowhere"\n')
+
+
+def test_a_study_switches_transfer_on(tmp_path):
+    own = '[arms.c]\n[evaluate]\nlinear-probe = { s = "$out/s" }\nregions = { p = "$out/p" }\nshots = [1, 4]\n'
+    (tmp_path / "below.toml").write_text(SMALL)
+    found = load(tmp_path, f'base = "below.toml"\nbaseline = "c"\n{own}').evaluation
+    assert found.zeroshot == {"s": f"{tmp_path}/o/s"}, "the base's sets stay"
+    assert found.transfer == {"linear-probe": {"s": f"{tmp_path}/o/s"}, "regions": {"p": f"{tmp_path}/o/p"}}
+    assert found.shots == (1, 4)
+    assert "shots" not in found.flags
 
 
 @pytest.mark.parametrize("name", spec.shipped())

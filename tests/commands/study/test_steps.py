@@ -154,3 +154,14 @@ def test_the_supervised_arms_of_shipped_studies_are_fair(tmp_path):
         arms = spec.load(path, tmp_path).arms
         assert all(arm.flags["loss"] in ("clip", "sclip") for arm in arms.values()), path
         assert all(arm.flags["loss"] == "clip" for name, arm in arms.items() if name.startswith("supervised")), path
+
+
+def test_transfer_is_asked_of_every_model(study, tmp_path):
+    asked = dataclasses.replace(study.evaluation, transfer={"knn": {"s": "S"}, "regions": {"p": "P"}}, shots=(1, 4))
+    changed = dataclasses.replace(study, evaluation=asked)
+    step = steps.eval_step(changed, tmp_path / "o", "plain-0", study.arms["plain"], [tmp_path / "epoch_1.pt"])
+    words = flags(step, 2)
+    assert words["--knn"] == ["s=S"]
+    assert words["--regions"] == ["p=P"]
+    assert words["--shots"] == ["1", "4"]
+    assert {"S/train", "S/val", "P/images"} <= set(step.inputs)

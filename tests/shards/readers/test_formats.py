@@ -306,4 +306,4 @@ def test_missing_extras_are_named(tmp_path, capsys, monkeypatch):
 def test_spooled_images_survive_a_resume_and_leave_nothing(tmp_path):
     source = fixtures.parquet(tmp_path / "source")
     assert convert(source, tmp_path / "out") == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["manifest.json", "paired", "val"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "manifest.json", "paired", "val"]

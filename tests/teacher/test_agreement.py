@@ -5,9 +5,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from sclip_plugin.commands.checkup.agreement import Neighbours, content_words, leave_one_out
 from sclip_plugin.commands.checkup.estimates import Similarities, estimate, gap_between, nearest_pairs
 from sclip_plugin.commands.checkup.evidence import group_numbers
+from sclip_plugin.teacher.agreement import Neighbours, content_words, leave_one_out
 
 
 def features(rng, number, width=5):
