@@ -281,7 +281,7 @@ class SClipLoss(ClipLoss):
         assert self._captions is not None, "_labels has looked"
         texts = self._captions.index_copy(0, labels.rows, view.all_texts.to(self._captions.dtype))
         self._captions = texts.detach()
-        logits = _logits(view.queries, scale * texts, None)
+        logits = _logits(at_least_float32(view.queries), scale * texts, None)
         targets = torch.zeros_like(logits).scatter_add_(1, labels.nearest, labels.weights.to(logits.dtype))
         return targets, soft_cross_entropy(logits, targets)
 
