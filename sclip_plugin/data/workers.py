@@ -17,7 +17,7 @@ def leave_interrupts_to_the_main_process(_worker: int) -> None:
 
 
 def batches_until_a_death(loader: Iterable[Batch]) -> Iterator[Batch]:
-    """The loader's batches; the death of a process that reads is raised here, when a batch is asked for.
+    """The loader's batches; the death of a process that reads is raised here, when its next batch is asked for.
 
     PyTorch raises it in the handler of a signal, wherever the main process happens to be: in a logger, which prints
     and drops it, or within the report of another error.
@@ -27,10 +27,9 @@ def batches_until_a_death(loader: Iterable[Batch]) -> Iterator[Batch]:
     """
     batches = iter(loader)
     _keep_deaths()  # PyTorch sets its handler with the first iterator
+    _told.clear()  # deaths of other loaders' readers
     while True:
         try:
-            if _told:
-                raise _told[0]
             batch = next(batches)
         except StopIteration:
             return

@@ -60,7 +60,10 @@ class Untouchable:
 def test_nothing_is_looked_at_between_logged_steps_or_on_other_ranks():
     watch, written = recorder(every=100, steps=50)
     seen = types.SimpleNamespace(
-        plan=random_plan(), candidates=None, losses={"contrastive_loss": torch.tensor(1.0, requires_grad=True)}
+        trust=None,
+        plan=random_plan(),
+        candidates=None,
+        losses={"contrastive_loss": torch.tensor(1.0, requires_grad=True)},
     )
     watch(seen)
     for _ in range(48):

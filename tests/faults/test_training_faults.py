@@ -134,7 +134,8 @@ def test_a_killed_worker_ends_the_run_with_one_line(tiny_model, tmp_path):
     code = "import multiprocessing; os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)"
     run = run_training(arguments, module="struck", env=struck(tmp_path / "spy", "step 2", code))
     assert run.returncode == 1
-    assert re.match(r"sclip_plugin: a process that reads data died \(DataLoader worker .*Killed\); ", one_line(run))
+    how = "(DataLoader worker .*|.*reset.*|.*refused.*|.*EOF.*)"  # known by its signal, or by the connection to it
+    assert re.match(rf"sclip_plugin: a process that reads data died \({how}\); ", one_line(run))
 
 
 @pytest.mark.slow
