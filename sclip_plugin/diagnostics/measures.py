@@ -61,7 +61,7 @@ def trust_measures(plan: Tensor, trust: Tensor, world_size: int = 1) -> dict[str
     """Figures of pseudo-captions that are known beforehand.
 
     Args:
-        plan: P (U, N), whose rows sum to 1, or are zero where nothing is trusted.
+        plan: P (U, N), whose rows sum to the trust in them.
         trust: (U,), what each row counts, from 0 to 1.
         world_size: ranks that hold rows of the same plan.
 
@@ -74,7 +74,8 @@ def trust_measures(plan: Tensor, trust: Tensor, world_size: int = 1) -> dict[str
           the mean over these images.
     """
     some = (trust > 0).float()
-    means = torch.stack([trust.float().mean(), some.mean(), (entropy(plan).exp() * some).mean()])
+    shares = plan / trust.masked_fill(trust == 0, 1).unsqueeze(1)
+    means = torch.stack([trust.float().mean(), some.mean(), (entropy(shares).exp() * some).mean()])
     packed = _mean_over_ranks(means, world_size)
     tiny = torch.finfo(torch.float32).tiny
     return {"trust": packed[0], "trusted": packed[1], "drawn_captions": packed[2] / packed[1].clamp(min=tiny)}

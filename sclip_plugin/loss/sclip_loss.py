@@ -55,7 +55,8 @@ class Observation(NamedTuple):
     """What an observer sees of a step. All of it is still attached to the step's graph.
 
     Attributes:
-        plan: P, the pseudo-captions, (u, W·B), whose rows sum to 1; (u, N) where they are known beforehand.
+        plan: P, the pseudo-captions, (u, W·B), whose rows sum to 1. Where they are known beforehand it is (u, N), and
+            the rows sum to the trust in them.
         queries: the unpaired features that are the plan's rows, (u, D).
         keywords: G, (K, D); None without a keyword level.
         candidates: A, bool (W·B, K); None without a keyword level.
@@ -229,30 +230,24 @@ class SClipLoss(ClipLoss):
         keywords = candidates = None
         if keyed:
             keywords, candidates = self._keywords(keyword_features, keyword_candidates, image_features)
+        candidates_of_plan = candidates
         known = self._labels(pair_rows, unpaired_nearest, unpaired_weights, unpaired_features)
         if known is None:
+            trust = None
             with torch.no_grad() if self.settings.detach_targets else nullcontext():
                 plan = self._plan(view, logit_scale)
-            losses["caption_loss"] = self.settings.caption_weight * soft_cross_entropy(caption_logits, plan)
-            if keywords is not None and candidates is not None:
-                losses["keyword_loss"] = self.settings.keyword_weight * self._keyword_level(
-                    view.queries, keywords, candidates, plan, logit_scale
-                )
-            seen = Observation(plan, view.queries, keywords, candidates, logit_scale, losses)
         else:
-            targets, loss = self._caption_level(view, known, logit_scale)
-            losses["caption_loss"] = self.settings.caption_weight * loss
-            trust = targets.sum(dim=1)
-            plan = targets / trust.masked_fill(trust == 0, 1).unsqueeze(1)
-            if keywords is not None and self._candidates is not None:
-                losses["keyword_loss"] = self.settings.keyword_weight * self._keyword_level(
-                    view.queries, keywords, self._candidates, targets, logit_scale
-                )
-            seen = Observation(plan, view.queries, keywords, self._candidates, logit_scale, losses, trust)
+            caption_logits, plan = self._all_pairs(view, known, logit_scale)
+            trust, candidates_of_plan = plan.sum(dim=1), self._candidates
+        losses["caption_loss"] = self.settings.caption_weight * soft_cross_entropy(caption_logits, plan)
+        if keywords is not None and candidates_of_plan is not None:
+            losses["keyword_loss"] = self.settings.keyword_weight * self._keyword_level(
+                view.queries, keywords, candidates_of_plan, plan, trust, logit_scale
+            )
         if keywords is not None and candidates is not None and self.settings.pair_keyword_weight > 0:
             losses["pair_keyword_loss"] = self._pair_keyword_level(view.images, keywords, candidates, logit_scale)
         if self.observer is not None:
-            self.observer(seen)
+            self.observer(Observation(plan, view.queries, keywords, candidates_of_plan, logit_scale, losses, trust))
         return losses if output_dict else _total(losses)
 
     def _labels(
@@ -276,14 +271,14 @@ class SClipLoss(ClipLoss):
         mine = (gather(one, rank=self.rank, world_size=self.world_size, gradient="none") for one in (nearest, weights))
         return Labels(everybody, *mine)
 
-    def _caption_level(self, view: _View, labels: Labels, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Targets (u, N), and L_cap without its weight over the captions of all pairs, the batch's own live (ours)."""
+    def _all_pairs(self, view: _View, labels: Labels, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """s·Q·Mᵀ and P, both (u, N), over the captions of all pairs, of which the batch's own are live (ours)."""
         assert self._captions is not None, "_labels has looked"
         texts = self._captions.index_copy(0, labels.rows, view.all_texts.to(self._captions.dtype))
         self._captions = texts.detach()
         logits = _logits(at_least_float32(view.queries), scale * texts, None)
-        targets = torch.zeros_like(logits).scatter_add_(1, labels.nearest, labels.weights.to(logits.dtype))
-        return targets, soft_cross_entropy(logits, targets)
+        plan = torch.zeros_like(logits).scatter_add_(1, labels.nearest, labels.weights.to(logits.dtype))
+        return logits, plan
 
     def _view(self, images: Tensor, texts: Tensor, queries: Tensor) -> _View:
         if self.world_size == 1:
@@ -347,7 +342,13 @@ class SClipLoss(ClipLoss):
         return keywords, gather(candidates, rank=self.rank, world_size=self.world_size, gradient="none")
 
     def _keyword_level(
-        self, queries: Tensor, keywords: Tensor, candidates: Tensor, plan: Tensor, scale: Tensor
+        self,
+        queries: Tensor,
+        keywords: Tensor,
+        candidates: Tensor,
+        plan: Tensor,
+        trust: Tensor | None,
+        scale: Tensor,
     ) -> Tensor:
         """L_kw without its weight: cross-entropy against weights over the nearest caption's keywords.
 
@@ -358,7 +359,8 @@ class SClipLoss(ClipLoss):
             queries: rows of Q, (u, D).
             keywords: G, (K, D).
             candidates: the keywords of the plan's columns, bool (M, K).
-            plan: (u, M), whose rows sum to 1, or to the trust in them where they are known beforehand.
+            plan: (u, M), whose rows sum to 1, or to the trust in them.
+            trust: (u,), what each row of the plan counts; None: all count fully.
             scale: s.
         """
         cosine = at_least_float32(queries @ keywords.T)
@@ -368,8 +370,8 @@ class SClipLoss(ClipLoss):
             else:
                 sets = partial_labels.candidate_sets(plan, candidates)
                 targets = partial_labels.keyword_targets(self.settings.keyword_targets, cosine, scale, sets)
-                if candidates is self._candidates:  # known beforehand, and trusted so far
-                    targets = plan.sum(dim=1, keepdim=True) * targets
+                if trust is not None:
+                    targets = trust.unsqueeze(1) * targets
         return soft_cross_entropy(scale * cosine, targets)
 
     def _pair_keyword_level(self, images: Tensor, keywords: Tensor, candidates: Tensor, scale: Tensor) -> Tensor:

@@ -73,6 +73,7 @@ def label_sets(
     encoder: Encoder,
     preprocess: Preprocess,
     settings: TeacherSettings,
+    skipped: Counter[str],
     *,
     workers: int = 1,
     rank: Rank = ALONE,
@@ -91,6 +92,7 @@ def label_sets(
         encoder: the start model; it is put into eval mode meanwhile.
         preprocess: PIL image → (3, H, W).
         settings: the options.
+        skipped: samples that cannot be used are counted here, by set and reason, over all ranks.
         workers: threads that decode images.
         rank: this process.
         language: of the captions, for the stop-words.
@@ -99,17 +101,19 @@ def label_sets(
         DataError: too few usable samples, or features that are not finite.
         ValueError: the sizes of the shards are not known.
     """
-    skipped: Counter[str] = Counter()
+    lost: Counter[str] = Counter()  # unpaired images of this rank
     with evaluating(encoder.model), torch.inference_mode():
         pairs = _pairs(paired, encoder, preprocess, skipped, workers, rank)
         calibration = _calibration(pairs, language) if settings.trust == "calibrated" else None
         parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for numbers, features, _ in encode_set(
-            unpaired, encoder, preprocess, lambda _: None, skipped, workers=workers, rank=rank
+            unpaired, encoder, preprocess, lambda _: None, lost, workers=workers, rank=rank
         ):
             _check(features, unpaired.shards.flag)
             near, how = nearest_pairs(features.to(encoder.device), pairs, encoder.scale(), settings, calibration)
             parts.append((numbers, near, how))
+    for one in _of_all_ranks(lost, rank):
+        skipped.update({f"{unpaired.shards.flag}: {reason}": number for reason, number in one.items()})
     k = min(settings.neighbours, len(pairs.rows))
     total = int(unpaired.sizes.sum()) if unpaired.sizes is not None else 0
     labels = StartLabels(
@@ -129,16 +133,17 @@ def _pairs(
     rank: Rank,
 ) -> Pairs:
     """The pairs, encoded by all ranks together."""
-    mine = [
-        (numbers, features, kept)
-        for numbers, features, kept in encode_set(
-            paired, encoder, preprocess, lambda members: tuple(captions(members)), skipped, workers=workers, rank=rank
-        )
-    ]
+    lost: Counter[str] = Counter()
+    own = encode_set(
+        paired, encoder, preprocess, lambda members: tuple(captions(members)), lost, workers=workers, rank=rank
+    )
+    mine = list(own)
+    for one in _of_all_ranks(lost, rank):
+        skipped.update({f"{paired.shards.flag}: {reason}": number for reason, number in one.items()})
     parts = [part for each in _of_all_ranks(mine, rank) for part in each]
     total = int(paired.sizes.sum()) if paired.sizes is not None else 0
     if sum(len(numbers) for numbers, _, _ in parts) < 2:
-        listed = ", ".join(f"{number} × {reason}" for reason, number in skipped.items()) or "no samples"
+        listed = ", ".join(f"{number} × {reason.split(': ')[1]}" for reason, number in skipped.items()) or "no samples"
         raise DataError(f"{paired.shards.flag}: fewer than two usable pairs; found {listed}")
     rows = np.concatenate([numbers for numbers, _, _ in parts])
     order = np.argsort(rows)

@@ -214,7 +214,9 @@ class TrainingRun:
 
     def _make_panel(self, config: MixedConfig, preprocess: Transform, tokenizer: Any) -> EpochPanel | None:
         arguments = self.arguments
-        if config.unpaired is None or arguments.teacher is not None:  # it shows labels from a batch
+        if config.unpaired is None:
+            return None
+        if arguments.teacher is not None:  # `start_of_epoch` says so
             return None
         ranks = config.world_size * config.accum
         return EpochPanel(
@@ -269,6 +271,8 @@ class TrainingRun:
             tb_writer: TensorBoard's writer on the rank that has one.
         """
         self._tb_writer = tb_writer
+        if tb_writer is not None and self.arguments.teacher is not None and epoch == 0:
+            logging.info("sclip_plugin: no image panel: it shows labels from a batch, here the start model gives them")
         sinks: list[Sink] = []
         if tb_writer is not None:
             sinks.append(_tensorboard_sink(tb_writer))

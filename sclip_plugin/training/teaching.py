@@ -4,6 +4,7 @@ Legend: N pairs in the set, D width, W ranks.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -63,12 +64,14 @@ def start_labels(
     about: dict[str, object] = {**asdict(settings), "pairs": config.paired.total, "images": config.unpaired.total}
     if resumed is not None:
         return _from_first_rank(lambda: load_labels(resumed, about), place)
+    skipped: Counter[str] = Counter()
     labels = label_sets(
         config.paired,
         config.unpaired,
         encoder,
         preprocess,
         settings,
+        skipped,
         workers=max(1, workers),
         rank=Rank(place.rank, place.world_size),
     )
@@ -76,6 +79,9 @@ def start_labels(
         save_labels(labels, about, written)
     if place.rank == 0:
         logging.info(f"sclip_plugin: {told(labels, settings)}")
+        if skipped:
+            listed = ", ".join(f"{reason} × {number}" for reason, number in sorted(skipped.items()))
+            logging.warning(f"sclip_plugin: not seen by the start model: {listed}")
     return labels
 
 

@@ -3,6 +3,8 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from torch.utils.data import DataLoader
@@ -36,25 +38,41 @@ class Struck(logging.Handler):
                 self.dropped.append(error)
 
 
-def test_a_death_that_a_logger_would_drop_is_raised_with_the_next_batch(handler):
+@pytest.fixture
+def struck(handler) -> Iterator[Any]:
+    """The batches of a loader whose reader has died while a logger wrote; the logger was not disturbed."""
     batches = batches_until_a_death(DataLoader(range(100), num_workers=1, prefetch_factor=1))
     next(batches)
-    logger, struck = logging.Logger("struck"), Struck()
-    logger.addHandler(struck)
-    logger.info("a step")
-    assert struck.dropped == []
-    with pytest.raises(RuntimeError, match=r"DataLoader worker \(pid \d+\) is killed by signal: Killed"):
-        list(batches)  # what was read before comes first
-
-
-def test_a_death_in_another_loader_is_not_this_ones(handler):
-    batches = batches_until_a_death(DataLoader(range(100), num_workers=1, prefetch_factor=1))
-    next(batches)
-    logger, struck = logging.Logger("struck"), Struck()
-    logger.addHandler(struck)
+    logger, blow = logging.Logger("struck"), Struck()
+    logger.addHandler(blow)
     logger.info("a step")
     assert workers._told
-    assert [int(batch) for batch in batches_until_a_death(DataLoader(range(3)))] == [0, 1, 2]
+    assert blow.dropped == []
+    return batches
+
+
+def test_a_death_that_a_logger_would_drop_is_raised_with_the_next_batch(struck):
+    with pytest.raises(RuntimeError, match=r"DataLoader worker \(pid \d+\) is killed by signal: Killed"):
+        list(struck)  # what was read before comes first
+
+
+class Faulty:
+    """Two samples, of which the second cannot be read."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, number: int) -> int:
+        if number:
+            raise RuntimeError("its own fault")
+        return number
+
+
+def test_a_death_in_another_loader_is_not_this_ones(struck):
+    batches = batches_until_a_death(DataLoader(Faulty()))
+    assert int(next(batches)) == 0
+    with pytest.raises(RuntimeError, match="its own fault"):
+        next(batches)
 
 
 def test_all_batches_come(handler):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sclip_plugin.diagnostics.measures import keyword_measures, label_measures
+from sclip_plugin.diagnostics.measures import keyword_measures, label_measures, trust_measures
 from tests.diagnostics.plans import random_plan
 
 
@@ -61,6 +61,16 @@ def test_keyword_measures_equal_plain_computations():
     assert found["keyword_confidence"] == pytest.approx(sum(inside) / len(inside), rel=1e-4)
     assert found["commonest_keyword"] == pytest.approx(5 / 6)
     assert found["commonest_index"] == 1
+
+
+def test_trust_measures_equal_plain_computations():
+    plan = torch.tensor([[0.25, 0.25, 0.0], [0.0, 0.0, 0.0], [0.0, 0.9, 0.0]])
+    found = trust_measures(plan, plan.sum(dim=1))
+    assert found["trust"].item() == pytest.approx((0.5 + 0 + 0.9) / 3)
+    assert found["trusted"].item() == pytest.approx(2 / 3)
+    assert found["drawn_captions"].item() == pytest.approx((2 + 1) / 2)  # of the two that count
+    nothing = trust_measures(torch.zeros(2, 3), torch.zeros(2))
+    assert [value.item() for value in nothing.values()] == [0, 0, 0]
 
 
 def test_autocast_and_other_types_change_nothing():

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from sclip_plugin import SClipLoss
 from tests.loss.cases import make_inputs, unit
@@ -109,6 +109,11 @@ def test_nothing_is_read_back_to_the_host(candidates):
     inputs, captions, keywords = labelled()
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         fake = {name: mode.from_tensor(one) for name, one in inputs.items()}
+        with pytest.raises(DataDependentOutputException):
+            bool(fake["logit_scale"] > 0)  # the mode does catch it
         loss = SClipLoss(candidates=candidates, pair_keyword_weight=0.1)
         loss.remember(mode.from_tensor(captions), mode.from_tensor(keywords))
-        sum(loss(**fake, output_dict=True).values()).backward()
+        terms = loss(**fake, output_dict=True)
+        sum(terms.values()).backward()
+    assert set(terms) == {"contrastive_loss", "caption_loss", "keyword_loss", "pair_keyword_loss"}
+    assert all(one.grad is not None for name, one in fake.items() if name.endswith("features"))

@@ -1,6 +1,7 @@
 """The start model's labels: against a slow transcription, from real shards, and alike for one rank and for several."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -100,14 +101,17 @@ def sets(root):
 CALIBRATED = TeacherSettings("calibrated")
 
 
-def label(root, model, settings=CALIBRATED, rank=ALONE) -> StartLabels:
+def label(root, model, settings=CALIBRATED, rank=ALONE, skipped=None) -> StartLabels:
     torch.manual_seed(0)  # the model has no weights of its own
     network, preprocess, tokenizer = load_model(model, None, "cpu", "fp32")
-    return label_sets(*sets(root), Encoder(network, tokenizer), preprocess, settings, workers=2, rank=rank)
+    skipped = Counter() if skipped is None else skipped
+    return label_sets(*sets(root), Encoder(network, tokenizer), preprocess, settings, skipped, workers=2, rank=rank)
 
 
 def test_images_draw_from_the_pairs_that_look_like_them(material, tiny_model):
-    labels = label(material, tiny_model)
+    skipped: Counter[str] = Counter()
+    labels = label(material, tiny_model, skipped=skipped)
+    assert skipped == {"--train-data: undecodable image": 1, "--unpaired-data: undecodable image": 1}
     assert labels.nearest.shape == labels.weights.shape == (11, 5)
     for row in range(11):
         if row == 5:
@@ -130,7 +134,9 @@ def test_images_draw_from_the_pairs_that_look_like_them(material, tiny_model):
 def rank_of_two(number: int, root, model, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=number, world_size=2)
-    labels = label(root, model, rank=Rank(number, 2))
+    skipped: Counter[str] = Counter()
+    labels = label(root, model, rank=Rank(number, 2), skipped=skipped)
+    assert skipped == {"--train-data: undecodable image": 1, "--unpaired-data: undecodable image": 1}
     save_labels(labels, {}, root.__class__(folder) / f"{number}.npz")
     dist.destroy_process_group()
 

@@ -23,9 +23,10 @@ from typing import Final
 from PIL import Image
 from tqdm import tqdm
 
+from sclip_plugin.commands.demo.script import run
 from sclip_plugin.data.samples import Skip, image_bytes, read_samples
 from sclip_plugin.decoding import ImageFault, decode_rgb
-from sclip_plugin.errors import DataError, SClipError
+from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.names import RETRIEVAL
 from sclip_plugin.evaluation.regions import ANNOTATIONS, IMAGES
 from sclip_plugin.evaluation.sets import captions_of, open_set
@@ -143,16 +144,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--each", type=int, default=EACH, help=f"pictures on a canvas, at most {MOST} (default {EACH})")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    try:
+
+    def work() -> Counter[str]:
         if not (args.number >= 1 and 2 <= args.each <= MOST):
             raise DataError(f"--number must be at least 1 and --each from 2 to {MOST}")
-        left_out = write(args.set, args.out, args.number, args.each, args.seed)
-    except SClipError as error:
-        print(f"pasted: {error}", file=sys.stderr)
-        return 1
-    if left_out:
-        print(f"left out: {', '.join(f'{reason} x {number}' for reason, number in left_out.items())}")
-    return 0
+        return write(args.set, args.out, args.number, args.each, args.seed)
+
+    return run("pasted", work)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from pathlib import Path
 from PIL import Image, ImageFilter, ImageOps
 from tqdm import tqdm
 
+from sclip_plugin.commands.demo.script import run
 from sclip_plugin.data.samples import Skip, image_bytes, read_samples
 from sclip_plugin.data.shard_list import expand
 from sclip_plugin.decoding import ImageFault, decode_rgb
-from sclip_plugin.errors import DataError, SClipError
+from sclip_plugin.errors import DataError
 
 
 def redraw(image: Image.Image, rng: random.Random) -> Image.Image:
@@ -67,14 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("shards")
     parser.add_argument("folder", type=Path)
     args = parser.parse_args(argv)
-    try:
-        left_out = redraw_shards(args.shards, args.folder)
-    except SClipError as error:
-        print(f"shifted: {error}", file=sys.stderr)
-        return 1
-    if left_out:
-        print(f"left out: {', '.join(f'{reason} x {number}' for reason, number in left_out.items())}")
-    return 0
+    return run("shifted", lambda: redraw_shards(args.shards, args.folder))
 
 
 if __name__ == "__main__":
