@@ -97,6 +97,9 @@ def test_the_demo_is_a_study_whose_arms_differ_in_the_method_only(tmp_path):
     assert {k: v for k, v in sclip.items() if k not in method} == {**supervised, "loss": "sclip"}
     assert set(sclip) - set(supervised) == method
     assert supervised["loss"] == "clip"  # the same loader: pairs, captions and crops
+    assert study.arms["trusted"].flags == {**sclip, "sclip-recipe": "trusted"}
+    controls = {"loss": "sclip", "sclip-pair-keyword-weight": 1.0, "keywords": sclip["keywords"]}
+    assert study.arms["pair-keywords"].flags == {**supervised, **controls}  # no unpaired image
     assert study.arms["sclip"].steps == 3
     assert study.prepare[0].command == ("sclip", "demo", "--bench", "emoji", "--unpack", str(tmp_path))
 

@@ -5,10 +5,11 @@ Example:
     sclip demo --bench icons --out build/demo-icons
 
 4,021 emoji by eight designers, of which a tenth keep their captions, and a small CLIP pretrained on other drawings.
-This is `sclip study demo`: fine-tuning without and with the emoji that have no captions, with the same pairs, learning
-rate and number of steps, compared on emoji that were held out and on two designers whom no arm has seen. Every command
-that it runs is printed, and it ends with a picture of what unpaired emoji are taken for. A CPU is enough. A demo that
-was interrupted keeps what is finished when it is run again with the same arguments.
+This is `sclip study demo`: fine-tuning without and with the emoji that have no captions, as the paper does it and by
+the trusted recipe, with the same pairs, learning rate and number of steps, compared on emoji that were held out and on
+two designers whom no arm has seen. Every command that it runs is printed, and it ends with a picture of what unpaired
+emoji are taken for. A CPU is enough. A demo that was interrupted keeps what is finished when it is run again with the
+same arguments.
 
 `--bench icons` takes 2,943 icons of 25 themes instead, where nearly every icon is a thing of its own: there the images
 without captions have little to offer.
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for everything (default: sclip-demo)",
     )
     parser.add_argument("--bench", choices=BENCHES, default=BENCHES[0], help=f"the data (default: {BENCHES[0]})")
-    parser.add_argument("--steps", type=int, help="training steps, rounded up to epochs (default: the study's, 200)")
+    parser.add_argument("--steps", type=int, help="training steps, rounded up to epochs (default: the study's, 150)")
     parser.add_argument("--seeds", type=int, help="runs of each kind (default: the study's, 2)")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="runs at a time (default: 2)")
     parser.add_argument(
