@@ -4,7 +4,7 @@ Legend: K keywords.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,3 +140,12 @@ class Vocabulary:
         row = torch.zeros(len(self), dtype=torch.bool)
         row[self.indices(caption)] = True
         return row
+
+    def held_by(self, captions: Sequence[Sequence[str]]) -> "Tensor":
+        """Which keywords the captions of each of N pairs hold, any of them, as bool (N, K)."""
+        import torch
+
+        held = torch.zeros(len(captions), len(self), dtype=torch.bool)
+        for row, texts in enumerate(captions):
+            held[row, [number for text in texts for number in self.indices(text)]] = True
+        return held

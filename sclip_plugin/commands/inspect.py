@@ -9,25 +9,40 @@ and for its last checkpoint (or the one that `--pretrained epoch_3.pt` names). `
 other model.
 
 Each image stands beside its heaviest pseudo-captions and its keywords, with their weights, as a training step with
---pairs pairs would give them. `--out` ends in .png or .html.
+--pairs pairs would give them. Where the start model has labelled the images before training (--sclip-recipe trusted),
+RUN holds these labels, and they are shown. `--out` ends in .png or .html.
 """
 
 import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sclip_plugin.commands.flags.evaluation import MOST_IMAGES, device_of
 from sclip_plugin.commands.flags.paths import named_path
 from sclip_plugin.commands.flags.run import ChosenModel, add_run_argument, chosen_model, refuse_other_activation
 from sclip_plugin.errors import UsageError
 from sclip_plugin.loss.settings import KEYWORD_TARGETS, PSEUDO_LABELS, LossSettings
+from sclip_plugin.teacher.settings import FILE as LABELS
 
 if TYPE_CHECKING:
     from sclip_plugin.inspection.labels import LabelledImage
 
+    Labelled = tuple[list[LabelledImage], str, dict[str, float]]  # images, title, figures
+
 DEFAULTS = LossSettings()
 MOST_ITERATIONS = 1_000_000  # ours; it has converged long before
+OF_MODEL: Final = {  # what a model's labels depend on, with the defaults; labels that are kept depend on none of it
+    "pretrained": None,
+    "pairs": 64,
+    "unpaired": None,
+    "sclip_pseudo_label": DEFAULTS.pseudo_label,
+    "sclip_sinkhorn_iterations": DEFAULTS.sinkhorn_iterations,
+    "sclip_epsilon": DEFAULTS.epsilon,
+    "sclip_keyword_targets": DEFAULTS.keyword_targets,
+    "keyword_template": "{}",
+    "device": None,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,43 +54,73 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keywords", metavar="FILE", help="keyword file, as in training")
     parser.add_argument("--out", type=named_path, required=True, metavar="FILE", help="panel.png or panel.html")
     parser.add_argument("--images", type=int, default=8, metavar="N", help="images to show (default 8)")
-    parser.add_argument("--pairs", type=int, default=64, metavar="B", help="pairs, as a batch has (default 64)")
+    parser.add_argument("--pairs", type=int, metavar="B", help="pairs, as a batch has (default 64)")
     parser.add_argument("--unpaired", type=int, metavar="U", help="unpaired images in the plan (default: --pairs)")
     parser.add_argument(
         "--sclip-pseudo-label",
         choices=PSEUDO_LABELS,
-        default=DEFAULTS.pseudo_label,
-        help="pseudo-caption rule, as in training (default: %(default)s)",
+        help=f"pseudo-caption rule, as in training (default: {DEFAULTS.pseudo_label})",
     )
     parser.add_argument(
         "--sclip-sinkhorn-iterations",
         type=int,
-        default=DEFAULTS.sinkhorn_iterations,
         metavar="N",
-        help="iterations of the transport, as in training (default: %(default)s)",
+        help=f"iterations of the transport, as in training (default: {DEFAULTS.sinkhorn_iterations})",
     )
     parser.add_argument(
         "--sclip-epsilon",
         type=float,
-        default=DEFAULTS.epsilon,
         metavar="E",
         help="entropy weight of the transport, as in training (default: the model's temperature)",
     )
     parser.add_argument(
         "--sclip-keyword-targets",
         choices=KEYWORD_TARGETS,
-        default=DEFAULTS.keyword_targets,
-        help="weights over an image's candidate keywords, as in training (default: %(default)s)",
+        help=f"weights over an image's candidate keywords, as in training (default: {DEFAULTS.keyword_targets})",
     )
-    parser.add_argument(
-        "--keyword-template", default="{}", metavar="TEXT", help="prompt around each keyword (default: %(default)s)"
-    )
+    parser.add_argument("--keyword-template", metavar="TEXT", help="prompt around each keyword (default: {})")
     parser.add_argument("--device", help="where the model runs (default: cuda where there is one, else cpu)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, encode, label, draw. Returns 0."""
-    _check(args)
+    if args.out.suffix.lower() not in (".png", ".html"):
+        raise UsageError(f"--out {args.out}: the name must end in .png or .html")
+    if args.run_folder is not None and (args.run_folder / LABELS).is_file():
+        labelled, title, figures = _from_start_model(args)
+    else:
+        _fill_in(args)
+        _check(args)
+        labelled, title, figures = _from_model(args)
+    _write(args.out, labelled, title, figures)
+    return 0
+
+
+def _from_start_model(args: argparse.Namespace) -> "Labelled":
+    """What the start model has made of the images, as the run keeps it."""
+    from sclip_plugin.data.shard_list import ShardSet, expand
+    from sclip_plugin.host.openclip3_records import read_run
+    from sclip_plugin.keywords import Vocabulary
+    from sclip_plugin.teacher.panel import labelled_images
+    from sclip_plugin.teacher.storage import load_labels
+
+    for name in OF_MODEL:
+        if getattr(args, name) is not None:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag} does nothing here: {args.run_folder / LABELS} holds the start model's labels")
+    _check_number("images", args.images)
+    record = read_run(args.run_folder)
+    vocabulary = Vocabulary.load(args.keywords) if args.keywords else None
+    paired = ShardSet.of(expand(args.train_data, "--train-data"))
+    unpaired = ShardSet.of(expand(args.unpaired_data, "--unpaired-data"))
+    about: dict[str, object] = {"pairs": paired.total, "images": unpaired.total}
+    labels = load_labels(args.run_folder / LABELS, about)
+    labelled, figures = labelled_images(labels, paired, unpaired, args.images, vocabulary, record.candidates)
+    return labelled, f"{args.run_folder}: the start model's labels, {paired.total} pairs", figures
+
+
+def _from_model(args: argparse.Namespace) -> "Labelled":
+    """What a model makes of the images now."""
     from sclip_plugin.data.shard_list import expand
     from sclip_plugin.evaluation.features import Encoder
     from sclip_plugin.evaluation.models import load_model
@@ -101,9 +146,7 @@ def run(args: argparse.Namespace) -> int:
         shown=args.images,
     )
     sizes = f"{len(pairs)} pairs, {len(unpaired)} unpaired images"
-    title = f"{checkpoint or chosen.name}: {args.sclip_pseudo_label}, {sizes}"
-    _write(args.out, labelled, title, figures)
-    return 0
+    return labelled, f"{checkpoint or chosen.name}: {args.sclip_pseudo_label}, {sizes}", figures
 
 
 def _checkpoint(chosen: ChosenModel, named: str | None) -> str | None:
@@ -117,14 +160,23 @@ def _checkpoint(chosen: ChosenModel, named: str | None) -> str | None:
     return named
 
 
+def _fill_in(args: argparse.Namespace) -> None:
+    """The defaults, whose flags are None as long as they are not given."""
+    for name, value in OF_MODEL.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+
+
+def _check_number(flag: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise UsageError(f"--{flag} must be at least 1, got {value}")
+    if value is not None and value > MOST_IMAGES:
+        raise UsageError(f"--{flag} must be at most {MOST_IMAGES}, got {value}")
+
+
 def _check(args: argparse.Namespace) -> None:
-    if args.out.suffix.lower() not in (".png", ".html"):
-        raise UsageError(f"--out {args.out}: the name must end in .png or .html")
     for flag in ("images", "pairs", "unpaired"):
-        if getattr(args, flag) is not None and getattr(args, flag) < 1:
-            raise UsageError(f"--{flag} must be at least 1, got {getattr(args, flag)}")
-        if getattr(args, flag) is not None and getattr(args, flag) > MOST_IMAGES:
-            raise UsageError(f"--{flag} must be at most {MOST_IMAGES}, got {getattr(args, flag)}")
+        _check_number(flag, getattr(args, flag))
     if args.sclip_sinkhorn_iterations < 0:
         raise UsageError(f"--sclip-sinkhorn-iterations must be at least 0, got {args.sclip_sinkhorn_iterations}")
     if args.sclip_sinkhorn_iterations > MOST_ITERATIONS:

@@ -111,7 +111,7 @@ class TrainPlugin:
 
     def _label_files(self, args: argparse.Namespace) -> tuple[Path | None, Path | None]:
         """Where the start model's labels are written, and where they are read in a run that goes on."""
-        from sclip_plugin.teacher.storage import FILE
+        from sclip_plugin.teacher.settings import FILE
 
         kept = args.logs and args.logs.lower() != "none"  # as the host decides later
         written = Path(args.checkpoint_path).parent / FILE if kept else None

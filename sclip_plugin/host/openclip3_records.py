@@ -18,6 +18,7 @@ from sclip_plugin.evaluation.activation import NAMES, uses_quick_gelu
 from sclip_plugin.evaluation.models import ModelOptions
 from sclip_plugin.evaluation.names import PRECISIONS
 from sclip_plugin.evaluation.weights import CONFIG
+from sclip_plugin.loss.settings import CANDIDATES, LossSettings
 
 PARAMETERS: Final = "params.txt"
 CHECKPOINTS: Final = "checkpoints"
@@ -37,6 +38,7 @@ class RecordedRun:
         precision: `--precision`, one of `names.PRECISIONS`.
         epochs: how many it was to train.
         options: how its model was built and how its images were prepared.
+        candidates: `--sclip-candidates`, one of `loss.settings.CANDIDATES`.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class RecordedRun:
     precision: str
     epochs: int
     options: ModelOptions
+    candidates: str = LossSettings.candidates
 
     def checkpoint(self, name: str | None = None, flag: str = "--pretrained") -> Path:
         """A checkpoint file of the run.
@@ -107,8 +110,17 @@ def read_run(folder: Path) -> RecordedRun:
         raise DataError(f"{path}: no model there")
     if precision not in PRECISIONS:
         raise DataError(f"{path}: precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    candidates = values.text("sclip_candidates") or LossSettings.candidates
+    if candidates not in CANDIDATES:
+        raise DataError(f"{path}: sclip_candidates must be one of {', '.join(CANDIDATES)}, got {candidates!r}")
     return RecordedRun(
-        folder, model, values.text("pretrained") or None, precision, values.count("epochs"), _options(values)
+        folder,
+        model,
+        values.text("pretrained") or None,
+        precision,
+        values.count("epochs"),
+        _options(values),
+        candidates,
     )
 
 

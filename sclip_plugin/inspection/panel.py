@@ -22,6 +22,9 @@ LEGEND = (("pseudo-captions, beside the paired image of each", CAPTION), ("candi
 LONGEST = 42  # letters of a caption that are shown
 UNITS = (  # how each figure is named and shown, in this order
     ("effective_captions", "captions an image draws from: {:.1f}"),
+    ("trusted", "images with a pseudo-caption: {:.0%}"),
+    ("trust", "mean trust in it: {:.0%}"),
+    ("drawn_captions", "captions such an image draws from: {:.1f}"),
     ("captions_used", "captions in use: {:.0%}"),
     ("marginal_error", "marginal error: {:.2g}"),
     ("without_candidates", "images without candidate keyword: {:.0%}"),
@@ -43,11 +46,13 @@ h1 { font-size: 1.3em; overflow-wrap: anywhere } .legend { color: #444; max-widt
 HOW_TO_READ = (
     "Each large picture is an image without a caption. Beside it stand "
     "<b style='background: {caption}'>pseudo-captions</b>: captions of paired images (the small pictures), each with "
-    "the weight with which the large one learns it; the weights of all pairs sum to 100%, and the heaviest are shown."
+    "the weight with which the large one learns it; the weights of all pairs sum to 100%, or to the trust in them, and "
+    "the heaviest are shown."
 )
 HOW_TO_READ_KEYWORDS = (
-    " <b style='background: {keyword}'>Candidate keywords</b> are those of the nearest pair's caption, with the "
-    "weights with which the image learns them. A bar is as long as its weight."
+    " <b style='background: {keyword}'>Candidate keywords</b> are those of the nearest pair's caption, or with "
+    "--sclip-candidates plan of all these captions, with the weights with which the image learns them. A bar is as "
+    "long as its weight."
 )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from sclip_plugin.data.samples import Skip, captions, image_bytes, read_samples
+from sclip_plugin.data.samples import Members, Skip, captions, image_bytes, read_samples
 from sclip_plugin.data.shard_list import ShardList
 from sclip_plugin.decoding import ImageFault, decode_rgb
 from sclip_plugin.errors import DataError
@@ -55,7 +55,7 @@ def read_pictures(shards: ShardList, limit: int, paired: bool) -> list[Picture]:
     for url in chosen:
         found.append([])
         for _, members in read_samples(url, 0, None, skipped):
-            picture = _picture(members, paired, skipped)
+            picture = usable_picture(members, paired, skipped)
             if picture is not None:
                 found[-1].append(picture)
             if len(found[-1]) >= share:
@@ -67,7 +67,14 @@ def read_pictures(shards: ShardList, limit: int, paired: bool) -> list[Picture]:
     return in_turn[:limit]
 
 
-def _picture(members: dict[str, bytes], paired: bool, skipped: Counter[str]) -> Picture | None:
+def usable_picture(members: Members, paired: bool, skipped: Counter[str]) -> Picture | None:
+    """A sample's picture; None where it cannot be used, which is counted by reason.
+
+    Args:
+        members: the sample.
+        paired: whether it needs a caption.
+        skipped: where it is counted.
+    """
     try:
         picture = Picture(image_bytes(members), tuple(captions(members)) if paired else ())
     except Skip as reason:

@@ -17,6 +17,9 @@ SUPPORTS: Final = ("batch", "pairs")
 #: the probability that the captions of so similar images agree, which is measured on the pairs.
 TRUSTS: Final = ("all", "threshold", "calibrated")
 
+#: The labels' file in the run's folder.
+FILE: Final = "sclip-labels.npz"
+
 NEIGHBOURS: Final = 5  # pairs that a pseudo-caption draws from (chosen on the benches' validation parts)
 
 

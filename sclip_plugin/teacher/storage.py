@@ -4,7 +4,6 @@ import io
 import json
 import zipfile
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -12,8 +11,6 @@ from sclip_plugin.atomic import write_atomic
 from sclip_plugin.diagnostics.calibration import Calibration
 from sclip_plugin.errors import DataError
 from sclip_plugin.teacher.labels import StartLabels
-
-FILE: Final = "sclip-labels.npz"  # in the run's folder
 
 
 def save_labels(labels: StartLabels, about: dict[str, object], path: Path) -> None:

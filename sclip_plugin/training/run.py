@@ -30,7 +30,7 @@ from sclip_plugin.evaluation.during_training import EvaluationSets
 from sclip_plugin.evaluation.features import Encoder
 from sclip_plugin.evaluation.names import VALIDATION_LOSS
 from sclip_plugin.evaluation.sets import is_retrieval_set
-from sclip_plugin.inspection.epoch_panel import EpochPanel
+from sclip_plugin.inspection.epoch_panel import SHOWN, EpochPanel
 from sclip_plugin.keywords import Vocabulary
 from sclip_plugin.loss.sclip_loss import SClipLoss
 from sclip_plugin.teacher.labels import StartLabels
@@ -40,7 +40,7 @@ from sclip_plugin.training.before_after import BeforeAfter
 from sclip_plugin.training.datasets import mixed_config
 from sclip_plugin.training.keyword_tokens import keyword_tokens
 from sclip_plugin.training.model import adapt
-from sclip_plugin.training.teaching import caption_features, keywords_of, start_labels
+from sclip_plugin.training.teaching import caption_features, start_labels
 
 Transform = Callable[[Any], Any]  # PIL image → tensor
 
@@ -155,7 +155,7 @@ class TrainingRun:
         captions = caption_features(self._labels, encoder, self.arguments.seed, epoch, self.place)
         candidates = None
         if self.vocabulary is not None:
-            candidates = keywords_of(self._labels.captions, self.vocabulary).to(captions.device)
+            candidates = self.vocabulary.held_by(self._labels.captions).to(captions.device)
         self._loss.remember(captions, candidates)
 
     def build_loss(self) -> SClipLoss | None:
@@ -216,7 +216,7 @@ class TrainingRun:
         arguments = self.arguments
         if config.unpaired is None:
             return None
-        if arguments.teacher is not None:  # `start_of_epoch` says so
+        if arguments.teacher is not None:  # its labels stay as they are: `start_of_epoch` shows them once
             return None
         ranks = config.world_size * config.accum
         return EpochPanel(
@@ -271,8 +271,8 @@ class TrainingRun:
             tb_writer: TensorBoard's writer on the rank that has one.
         """
         self._tb_writer = tb_writer
-        if tb_writer is not None and self.arguments.teacher is not None and epoch == 0:
-            logging.info("sclip_plugin: no image panel: it shows labels from a batch, here the start model gives them")
+        if tb_writer is not None and self._labels is not None and epoch == 0:
+            self._show_labels(tb_writer, self._labels)
         sinks: list[Sink] = []
         if tb_writer is not None:
             sinks.append(_tensorboard_sink(tb_writer))
@@ -280,6 +280,25 @@ class TrainingRun:
             sinks.append(_wandb_sink())
         if self._recorder is not None:
             self._recorder.start_epoch(epoch, sinks)
+
+    def _show_labels(self, tb_writer: SummaryWriter, labels: StartLabels) -> None:
+        """The start model's labels to TensorBoard, and how far they are trusted."""
+        from sclip_plugin.inspection import panel  # matplotlib, which a run without TensorBoard does not need
+        from sclip_plugin.teacher import trust_picture
+        from sclip_plugin.teacher.panel import labelled_images
+
+        paired, unpaired, candidates = self.config.paired, self.config.unpaired, self.arguments.loss.candidates
+        assert unpaired is not None, "there are labels of them"
+        try:
+            shown, figures = labelled_images(labels, paired, unpaired, SHOWN, self.vocabulary, candidates)
+        except DataError as error:
+            logging.warning(f"sclip_plugin: no image panel: {error}")
+            return
+        picture = panel.pixels(panel.draw(shown, "the start model's labels", figures))
+        tb_writer.add_image("sclip/panel", picture, 0, dataformats="HWC")
+        if labels.calibration is not None:
+            curve = panel.pixels(trust_picture.draw(labels.calibration, labels.trusts()))
+            tb_writer.add_image("sclip/trust curve", curve, 0, dataformats="HWC")
 
     def end_of_epoch(self, loader: MixedLoader) -> None:
         """Log what all ranks read and skipped in the epoch."""

@@ -5,7 +5,7 @@ Legend: N pairs in the set, D width, W ranks.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,6 @@ from sclip_plugin.data.order import generator
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.features import Encoder, evaluating
 from sclip_plugin.evaluation.models import Preprocess
-from sclip_plugin.keywords import Vocabulary
 from sclip_plugin.teacher.features import Rank
 from sclip_plugin.teacher.labels import StartLabels, label_sets
 from sclip_plugin.teacher.settings import TeacherSettings
@@ -146,12 +145,3 @@ def caption_features(labels: StartLabels, encoder: Encoder, seed: int, epoch: in
         dist.all_gather(everybody, features.contiguous())
         features = torch.cat(everybody)
     return F.normalize(features[: len(texts)], dim=-1)
-
-
-def keywords_of(captions: Sequence[tuple[str, ...]], vocabulary: Vocabulary) -> Tensor:
-    """bool (N, K): which keywords the captions of each pair hold, any of them."""
-    found = torch.zeros(len(captions), len(vocabulary), dtype=torch.bool)
-    for row, texts in enumerate(captions):
-        for text in texts:
-            found[row, vocabulary.indices(text)] = True
-    return found

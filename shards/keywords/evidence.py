@@ -121,7 +121,7 @@ def evidence(vocabulary: Vocabulary, captions: Sequence[Sequence[str]], images: 
         images: (N, D) L2-normalised features of the pairs' images.
         texts: (K, D) L2-normalised features of the keywords.
     """
-    held = _held(vocabulary, captions)
+    held = vocabulary.held_by(captions)
     clauses = [[clause for caption in one for clause in _BETWEEN.split(caption)] for one in captions]
     caption_words = CaptionWords(captions)
     columns = [caption_words.columns(keyword) for keyword in vocabulary]
@@ -130,20 +130,12 @@ def evidence(vocabulary: Vocabulary, captions: Sequence[Sequence[str]], images: 
     nearness = images @ texts.T
     return Evidence(
         held=held,
-        together=_held(vocabulary, clauses),
+        together=vocabulary.held_by(clauses),
         agreement=torch.tensor([value for value, _ in agreements]),
         support=torch.tensor([support for _, support in agreements]),
         coherence=torch.tensor([coherence(images, who) for who in held.T]),
         zero_shot=torch.tensor([area_under_curve(nearness[:, one], who) for one, who in enumerate(held.T)]),
     )
-
-
-def _held(vocabulary: Vocabulary, captions: Sequence[Sequence[str]]) -> Tensor:
-    """bool (N, K): which pairs hold which keyword."""
-    held = torch.zeros(len(captions), len(vocabulary), dtype=torch.bool)
-    for row, one in enumerate(captions):
-        held[row, [index for caption in one for index in vocabulary.indices(caption)]] = True
-    return held
 
 
 def agreement(captions: CaptionWords, who: Tensor, own: list[int]) -> tuple[float, int]:

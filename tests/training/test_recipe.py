@@ -50,7 +50,9 @@ def test_the_recipe_sets_its_flags_and_says_so(unbroken):
     assert set(losses(output)[0]) == {"Contrastive_loss", "Caption_loss", "Keyword_loss", "Pair_keyword_loss", "Loss"}
     assert "teacher=start support=pairs trust=all pair-keyword-weight=0.1" in output
     assert "60 unpaired images labelled by the start model, trust all: mean 1.00" in output
-    assert output.count("no image panel: it shows labels from a batch") == 1
+    events = "".join(path.read_bytes().decode("latin-1") for path in (logs / "run").rglob("events*"))
+    assert events.count("sclip/panel") == 1  # once: the labels stay as they are
+    assert "sclip/trust curve" not in events  # there is no curve
     assert (logs / "run" / "sclip-labels.npz").exists()
     params = (logs / "run" / "params.txt").read_text()
     for line in ("sclip_support: pairs", "sclip_candidates: plan", "sclip_keyword_weight: 0.25"):
