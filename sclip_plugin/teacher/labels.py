@@ -4,7 +4,7 @@ Legend: N pairs, M unpaired images (rows of the sets, unusable samples included)
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -78,6 +78,7 @@ def label_sets(
     workers: int = 1,
     rank: Rank = ALONE,
     language: str = "en",
+    look: Callable[[Pairs], None] | None = None,
 ) -> StartLabels:
     """Label every unpaired image; W ranks share the encoding, and each gets all the labels.
 
@@ -96,6 +97,7 @@ def label_sets(
         workers: threads that decode images.
         rank: this process.
         language: of the captions, for the stop-words.
+        look: is shown the pairs, on every rank, while the model is in eval mode; None: nobody looks.
 
     Raises:
         DataError: too few usable samples, or features that are not finite.
@@ -104,6 +106,8 @@ def label_sets(
     lost: Counter[str] = Counter()  # unpaired images of this rank
     with evaluating(encoder.model), torch.inference_mode():
         pairs = _pairs(paired, encoder, preprocess, skipped, workers, rank)
+        if look is not None:
+            look(pairs)
         calibration = _calibration(pairs, language) if settings.trust == "calibrated" else None
         parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for numbers, features, _ in encode_set(

@@ -141,6 +141,7 @@ class TrainingRun:
             Encoder(model, tokenizer, self.place.device, arguments.precision),
             preprocess,
             arguments.workers,
+            self.vocabulary,
             written=written,
             resumed=resumed,
         )

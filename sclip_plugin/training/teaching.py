@@ -20,10 +20,12 @@ from sclip_plugin.data.order import generator
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.features import Encoder, evaluating
 from sclip_plugin.evaluation.models import Preprocess
+from sclip_plugin.keywords import Vocabulary
 from sclip_plugin.teacher.features import Rank
-from sclip_plugin.teacher.labels import StartLabels, label_sets
+from sclip_plugin.teacher.labels import Pairs, StartLabels, label_sets
 from sclip_plugin.teacher.settings import TeacherSettings
 from sclip_plugin.teacher.storage import load_labels, save_labels
+from sclip_plugin.teacher.vocabulary import doubts
 from sclip_plugin.training.arguments import Place
 
 T = TypeVar("T")
@@ -38,6 +40,7 @@ def start_labels(
     encoder: Encoder,
     preprocess: Preprocess,
     workers: int,
+    vocabulary: Vocabulary | None,
     *,
     written: Path | None,
     resumed: Path | None,
@@ -53,6 +56,7 @@ def start_labels(
         encoder: the start model.
         preprocess: the validation transform.
         workers: threads that decode images.
+        vocabulary: the keywords, which the first rank warns of where the pairs speak against them; None: none.
         written: where the first rank writes them; None: nowhere.
         resumed: where the first rank reads them; None: they are made.
 
@@ -73,6 +77,7 @@ def start_labels(
         skipped,
         workers=max(1, workers),
         rank=Rank(place.rank, place.world_size),
+        look=lambda pairs: _judge(vocabulary, pairs, encoder) if vocabulary and place.rank == 0 else None,
     )
     if written is not None and place.rank == 0:
         save_labels(labels, about, written)
@@ -82,6 +87,15 @@ def start_labels(
             listed = ", ".join(f"{reason} × {number}" for reason, number in sorted(skipped.items()))
             logging.warning(f"sclip_plugin: not seen by the start model: {listed}")
     return labels
+
+
+def _judge(vocabulary: Vocabulary, pairs: Pairs, encoder: Encoder) -> None:
+    """Warn of keywords that the pairs speak against."""
+    line = doubts(vocabulary, [pairs.captions[row] for row in pairs.rows], pairs.features, encoder)
+    if line is not None:
+        logging.warning(
+            f"sclip_plugin: {line}: let `sclip keywords --prune` drop them, and compare with a run without --keywords"
+        )
 
 
 def told(labels: StartLabels, settings: TeacherSettings) -> str:

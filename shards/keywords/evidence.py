@@ -138,6 +138,15 @@ def evidence(vocabulary: Vocabulary, captions: Sequence[Sequence[str]], images: 
     )
 
 
+def frequency(vocabulary: Vocabulary, captions: Sequence[Sequence[str]]) -> dict[str, int]:
+    """{keyword: captions that hold it}, over all captions of the pairs."""
+    found = dict.fromkeys(vocabulary.keywords, 0)
+    for caption in (one for texts in captions for one in texts):
+        for number in vocabulary.indices(caption):
+            found[vocabulary.keywords[number]] += 1
+    return found
+
+
 def agreement(captions: CaptionWords, who: Tensor, own: list[int]) -> tuple[float, int]:
     """How much more often than chance pairs hold a keyword that are alike otherwise, and the support of this figure.
 

@@ -39,7 +39,7 @@ def reports(tmp_path_factory):
     model = write_model(folder / "model")
     common = {
         "loss": "--size 6 5 4 --width 16 --repeats 3",
-        "step": f"--model {model} --pairs 4 --unpaired 3 --keywords 9 --repeats 1",
+        "step": f"--model {model} --pairs 4 --unpaired 3 --support 20 --keywords 9 --repeats 1",
         "loader": "--samples 24 --size 400 300 --crop 32 --batch 8 --repeats 1 --draft",
         "keywords": f"--vocabulary 40 --model {model} --keywords 5 --repeats 1",
         "gpu": f"--device cpu --sizes 8 --step-sizes 4 --model {model} --keywords 5 --repeats 1 --no-compile",
@@ -61,6 +61,7 @@ def test_ratios_are_the_times(reports):
     (step,) = reports["step"]["step"]
     assert step["ratio"] == step["sclip_seconds"] / step["stock_seconds"]
     assert step["flop_ratio"] > 1  # the keywords
+    assert step["recipe_ratio"] == step["recipe_seconds"] / step["sclip_seconds"]
     (loader,) = reports["loader"]["loader"]
     assert loader["ours_ratio"] == loader["ours_images_per_second"] / loader["stock_images_per_second"]
     assert loader["drafts_ratio"] > 0

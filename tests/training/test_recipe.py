@@ -139,3 +139,15 @@ def test_each_setting_differs_from_the_recipe(flags, unbroken, shards, start, tm
         assert re.search(r"trust calibrated: mean 0\.\d\d; cosine → probability that a caption fits: ", run.stdout)
     if flags.get("sclip_trust") == "threshold":
         assert re.search(r"trust threshold: mean \d\.\d\d, \d+ of them labelled at all", run.stdout)
+
+
+def test_a_vocabulary_that_the_pairs_speak_against_is_told_of_once(shards, start, tmp_path, unbroken):
+    (tmp_path / "words.txt").write_text("tree\nriver\nzebra\nlion\n")
+    flags = {**TRUSTED, "keywords": tmp_path / "words.txt", "sclip_trust": "calibrated", "report_to": "tensorboard"}
+    output = train(shards, start, tmp_path, processes=2, batch_size=8, unpaired_batch_size=8, **flags)
+    told = re.findall(r"sclip_plugin: (\d) of 4 keywords do not help, as 40 pairs say \((.*)\): let `sclip key", output)
+    assert len(told) == 1
+    assert int(told[0][0]) >= 2
+    assert "no caption holds it × 2" in told[0][1]
+    events = "".join(path.read_bytes().decode("latin-1") for path in (tmp_path / "run").rglob("events*"))
+    assert events.count("sclip/trust curve") == 1

@@ -22,6 +22,7 @@ from typing import Final
 
 from sclip_plugin.commands.checkup.evidence import REFERENCE, Evidence
 from sclip_plugin.commands.checkup.vocabulary import Words
+from sclip_plugin.shards.keywords.pruning import IDLE
 
 PUBLISHED, PAIRS, SUPERVISED, START_MODEL = "published", "keywords-on-pairs", "supervised", "start-model"
 
@@ -48,7 +49,6 @@ LIFT: Final = 3.0
 SURE: Final = 0.25
 STRANGE: Final = 0.2  # share of the unpaired images further from the pairs than 95% of the pairs: another domain
 MORE: Final = 2.0  # right among all pairs as a multiple of right in a batch, from which on this is worth a word
-IDLE: Final = 1 / 3  # share of the keywords that pruning drops, from which on they harm: 45% on icons, 19% on clip art
 
 
 @dataclass(frozen=True)

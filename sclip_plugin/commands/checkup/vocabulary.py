@@ -11,7 +11,7 @@ from typing import Final
 import torch
 
 from sclip_plugin.keywords import Vocabulary
-from sclip_plugin.shards.keywords.evidence import evidence
+from sclip_plugin.shards.keywords.evidence import evidence, frequency
 from sclip_plugin.shards.keywords.pruning import HOLDS_STYLE, STYLE, prune
 
 GENERIC: Final = 0.5  # share of the pairs; a keyword that more of them hold tells few apart (ours, as `sclip keywords`)
@@ -62,7 +62,7 @@ def judge(
     names = vocabulary.keywords
     figures = evidence(vocabulary, captions, images, texts)
     holders: list[int] = figures.pairs.tolist()
-    pruned = prune(names, _frequency(vocabulary, captions), figures)
+    pruned = prune(names, frequency(vocabulary, captions), figures)
     share = {name: number / len(captions) for name, number in zip(names, holders)}
     generic = sorted(((name, share[name]) for name in names if share[name] > GENERIC), key=lambda one: -one[1])
     judged = [number for number, count in enumerate(holders) if count >= FEWEST]
@@ -78,12 +78,3 @@ def judge(
         without=1 - figures.held.any(dim=1).float().mean().item(),
         bags=[frozenset(row.nonzero().flatten().tolist()) for row in counted],
     )
-
-
-def _frequency(vocabulary: Vocabulary, captions: Sequence[Sequence[str]]) -> dict[str, int]:
-    """How many captions hold each keyword."""
-    found = dict.fromkeys(vocabulary.keywords, 0)
-    for caption in (one for texts in captions for one in texts):
-        for number in vocabulary.indices(caption):
-            found[vocabulary.keywords[number]] += 1
-    return found
