@@ -23,6 +23,7 @@ COMMANDS = {
     "eval": "evaluate a checkpoint by zero-shot classification and retrieval",
     "study": "train and evaluate arms with several seeds, compare them, write a report",
     "checkup": "say before training whether S-CLIP can help on these pairs and unpaired images",
+    "run": "go from shards to a chosen, exported model: check-up, keywords, training, table, report",
     "inspect": "show unpaired images with their pseudo-captions",
     "wiseft": "choose a model between start and tuned model, against forgetting",
     "export": "write a model as a folder that open_clip, ONNX runtimes and the Hub take as it is",

@@ -56,30 +56,45 @@ class Schedule:
     epochs: int
 
     @classmethod
-    def of(cls, pairs: int, processes: int) -> "Schedule":
+    def of(cls, pairs: int, processes: int, batch_size: int | None = None, epochs: int | None = None) -> "Schedule":
         """The paper's schedule, fitted to a number of pairs.
 
         Args:
             pairs: in the training set, at least `processes`.
             processes: that train, one for each GPU.
+            batch_size: pairs per process, where the user says so.
+            epochs: passes over the pairs, where the user says so.
         """
-        batch_size = _power_of_two(min(BATCH_SIZE, pairs // processes))
+        batch_size = batch_size or _power_of_two(min(BATCH_SIZE, pairs // processes))
         steps = math.ceil(pairs / (batch_size * processes))  # per epoch
         fewest, most = (math.ceil(STEPS[0] / steps), max(FEWEST_EPOCHS, STEPS[1] // steps))
-        epochs = min(max(EPOCHS, min(fewest, MOST_EPOCHS)), most)
+        epochs = epochs or min(max(EPOCHS, min(fewest, MOST_EPOCHS)), most)
         share, longest = WARMUP
         warmup = max(1, min(int(share * steps * epochs), longest))
         # the square root is the usual rule for Adam (ours here)
         lr = LEARNING_RATE * min(1, math.sqrt(batch_size * processes / BATCH_SIZE))
         return cls(batch_size, lr, warmup, epochs)
 
+    @property
+    def rate(self) -> str:
+        """The learning rate as a flag's value, in two digits."""
+        return f"{self.lr:.1e}".replace("e-0", "e-").replace(".0e", "e")
+
     def words(self) -> tuple[list[str], list[str]]:
         """The flags of open_clip's training command: those of the batch, and those of the schedule."""
         every = math.ceil(self.epochs / KEPT)
-        rate = f"{self.lr:.1e}".replace("e-0", "e-").replace(".0e", "e")
         return (
             ["--batch-size", str(self.batch_size)],
-            ["--lr", rate, "--warmup", str(self.warmup), "--epochs", str(self.epochs), "--save-frequency", str(every)],
+            [
+                "--lr",
+                self.rate,
+                "--warmup",
+                str(self.warmup),
+                "--epochs",
+                str(self.epochs),
+                "--save-frequency",
+                str(every),
+            ],
         )
 
 
@@ -103,7 +118,7 @@ def training_steps(root: Path, images: Mapping[str, int], shards: Mapping[str, i
     paired = ["--train-data", layout.pattern(str(root / layout.PAIRED), shards[layout.PAIRED])]
     evaluated = ["--val-data", str(val)] if images.get(layout.VAL) else []
     batch, rates = schedule.words()
-    common = ([*START_MODEL, *batch, "--workers", str(_workers(processes, gpus))], rates)
+    common = ([*START_MODEL, *batch, "--workers", str(loader_workers(processes, gpus))], rates)
 
     def training(loss: str, data: Sequence[str], more: Sequence[str] = ()) -> str:
         report = ["--report-to", "tensorboard", "--name", run_name(root, loss), *([] if gpus else CPU)]
@@ -141,7 +156,7 @@ def _launcher(processes: int) -> list[str]:
     return ["torchrun", "--nproc-per-node", str(processes), "-m", "--", TRAINING]
 
 
-def _workers(processes: int, gpus: int) -> int:
+def loader_workers(processes: int, gpus: int) -> int:
     """Processes that read data, for each that trains; without a GPU half of the cores are left to the training."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(MOST_WORKERS, cores // (processes if gpus else 2)))

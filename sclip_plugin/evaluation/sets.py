@@ -62,10 +62,7 @@ def open_set(folder: str | Path, kind: str, split: str = "test") -> EvaluationSe
         DataError: a file is missing or empty, a shard is missing, or the set is of the other kind.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"evaluation set {folder}: no such folder")
-    retrieval = _read(folder / _KIND_FILE, missing="") == DATASET_TYPES[RETRIEVAL]
-    found = RETRIEVAL if retrieval else CLASSIFICATION
+    found = set_kind(folder)
     if found != kind:
         why = f"{_KIND_FILE} makes it" if (folder / _KIND_FILE).is_file() else f"without a {_KIND_FILE} it counts as"
         raise DataError(f"evaluation set {folder}: {why} a {found} set, not one for {kind}")
@@ -78,6 +75,18 @@ def open_set(folder: str | Path, kind: str, split: str = "test") -> EvaluationSe
         if "{c}" not in template:
             raise DataError(f"{folder / _TEMPLATES_FILE}: no {{c}} in {template!r}")
     return EvaluationSet(folder, kind, shards, classes, templates)
+
+
+def set_kind(folder: str | Path) -> str:
+    """What a set asks, `RETRIEVAL` or `CLASSIFICATION`, as its folder says.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"evaluation set {folder}: no such folder")
+    return RETRIEVAL if _read(folder / _KIND_FILE, missing="") == DATASET_TYPES[RETRIEVAL] else CLASSIFICATION
 
 
 def is_retrieval_set(path: str | None) -> bool:

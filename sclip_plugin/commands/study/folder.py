@@ -1,7 +1,8 @@
 """A study's folder: running a step in it so that a second call goes on where one stopped.
 
 logs/NAME.log       a step's output
-begun/NAME.json     what a step made or was making, see `products.py`
+begun/NAME.json     what a step made or was making, see `products.py`; beside it, in NAME.words.json, by which words and
+                    on which inputs
 done/NAME.json      a step's marker: it has been run to its end, by which words and on which inputs
 runs/, results/     what training and evaluation wrote
 """
@@ -74,13 +75,15 @@ class Folder:
             return False
         return {key: found.get(key) for key in ("command", "inputs")} == description(step)
 
+    def begun(self, step: Step) -> bool:
+        """True where the step was begun last with the same words on the same inputs, however it ended."""
+        return _read(self._begun(step)) == description(step)
+
+    def _begun(self, step: Step) -> Path:
+        return self.root / "begun" / f"{step.name}.words.json"
+
     def _read(self, name: str) -> dict[str, Any]:
-        """A marker; {} where there is none, and of a damaged one, which is as good as none."""
-        try:
-            found = json.loads(self._marker(name).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return _read(self._marker(name))
 
     def forget(self, step: Step) -> None:
         """Remove a step's marker and what it wrote.
@@ -102,6 +105,7 @@ class Folder:
         step: Step,
         each_line: Callable[[str], object] = lambda line: None,
         environment: dict[str, str] | None = None,
+        go_on: bool = False,
     ) -> None:
         """Run a command; its marker appears when it has ended well.
 
@@ -109,16 +113,19 @@ class Folder:
             step: the command.
             each_line: gets each line of its output, which goes to its log too.
             environment: variables beside those of this process.
+            go_on: leave the products, from which the command goes on by itself; only where `begun` is true.
 
         Raises:
             StepFailed: it ended with an error or without a product; the message names the log.
             UsageError: a product is there that the study did not make; then nothing has been removed.
             DataError: its log cannot be written.
         """
-        self.forget(step)
+        if not go_on:
+            self.forget(step)
         start, log = time.monotonic(), self.log(step)
         log.parent.mkdir(parents=True, exist_ok=True)
         self.products.begin(step)
+        write_atomic(self._begun(step), json.dumps(description(step), indent=1) + "\n")
         try:
             status = self._run(step, log, each_line, environment or {})
         except BrokenPipeError:
@@ -171,6 +178,15 @@ class Folder:
                 raise
             finally:
                 self._running.discard(process)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A marker; {} where there is none, and of a damaged one, which is as good as none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def description(step: Step) -> dict[str, object]:

@@ -217,7 +217,8 @@ def curves(outcome: Outcome) -> Figure | None:
     """
     results = [result for one in outcome.arms.values() for result in one.values()]
     losses = any(result.losses for result in results)
-    measures = outcome.measures if any(len(result.history) > 1 for result in results) else []
+    followed = {name for one in results if len(one.history) > 1 for name in one.history[0][1]}
+    measures = [measure for measure in outcome.measures if measure.dataset in followed]
     if not losses and not measures:
         return None
     figure, every = _grid(losses + len(measures), 4.1)
@@ -266,7 +267,9 @@ def _smooth(losses: list[float]) -> Line:
 
 
 def _history(result: RunResult, measure: Measure, start: float | None) -> Line:
-    """The measure over epochs; the start model's value stands at epoch 0."""
+    """The measure over epochs; the start model's value stands at epoch 0. No line where no epoch was measured."""
+    if not result.history:
+        return [], []
     points: list[Place] = [] if start is None else [(0, start)]
     points += [(epoch, table[measure.dataset][measure.key]) for epoch, table in result.history]
     return [epoch for epoch, _ in points], [value for _, value in points]

@@ -103,7 +103,7 @@ def page(found: Outcome, out: Path, picture: Figure) -> str:
         panels=_panels(found),
         warnings=_warnings(found),
         details=_details(found),
-        commands=_commands(found, out),
+        commands=_commands(found, out) if found.commands is None else found.commands,
         failed=found.failed,
         versions=f"sclip-plugin {__version__}; {_versions()}",
     )
@@ -120,7 +120,8 @@ def _about(found: Outcome) -> list[str]:
     sizes = {name: number for result in found.start or _all(found)[:1] for name, number in result.images.items()}
     runs = sum(len(results) for results in found.arms.values())
     listed = ", ".join(f"{number} images in {name}" for name, number in sizes.items())
-    return [*found.study.about.split("\n\n"), f"{runs} runs of {len(found.arms)} arms; evaluated on {listed}."]
+    opening = f"{runs} runs of {len(found.arms)} arms; e" if found.commands is None else "E"
+    return [*found.study.about.split("\n\n"), f"{opening}valuated on {listed}."]
 
 
 def _all(found: Outcome) -> list[collect.RunResult]:

@@ -189,14 +189,15 @@ def eval_step(study: Study, out: Path, name: str, arm: Arm, files: list[Path]) -
     rest: dict[str, Flag] = {**model, **study.evaluation.flags, "json": str(result), "ranks": str(ranks)}
     return Step(
         name=f"eval-{name}",
-        command=("sclip", "eval", *chosen, *_set_words(study), *words(rest)),
+        command=("sclip", "eval", *chosen, *set_words(study), *words(rest)),
         products=(result, ranks),
-        inputs=(*trained, *_set_inputs(study)),
+        inputs=(*trained, *set_inputs(study)),
         threads=study.threads,
     )
 
 
-def _set_words(study: Study) -> list[str]:
+def set_words(study: Study) -> list[str]:
+    """The words of `sclip eval` that name the study's sets."""
     shots = words({"shots": list(study.evaluation.shots)}) if study.evaluation.shots else []
     return [word for flag, name, folder in _sets(study) for word in (flag, f"{name}={folder}")] + shots
 
@@ -208,7 +209,8 @@ def _sets(study: Study) -> list[tuple[str, str, str]]:
     return [(f"--{flag}", name, folder) for flag, table in tables.items() for name, folder in table.items()]
 
 
-def _set_inputs(study: Study) -> list[str]:
+def set_inputs(study: Study) -> list[str]:
+    """What an evaluation reads of the study's sets."""
     folders = dict.fromkeys(folder for _, _, folder in _sets(study))
     return [place for folder in folders for place in (folder, *(f"{folder}/{part}" for part in PARTS_OF_A_SET))]
 

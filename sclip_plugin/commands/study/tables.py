@@ -23,6 +23,7 @@ class Outcome:
         arms: the result of each seed of each arm, by the arm's name; only what is finished.
         differences: the comparisons that the study asks for.
         failed: the message of each run that failed, by the run's name.
+        commands: what was run; None for the study's own commands, of each arm's first seed.
     """
 
     study: Study
@@ -30,6 +31,7 @@ class Outcome:
     arms: dict[str, dict[int, RunResult]]
     differences: list[Difference]
     failed: dict[str, str]
+    commands: list[str] | None = None
 
     @property
     def measures(self) -> list[Measure]:

@@ -1,0 +1,91 @@
+"""Running the commands of `sclip run` in its folder, or only showing them."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from tqdm import tqdm
+
+from sclip_plugin.commands.study.folder import Folder
+from sclip_plugin.commands.study.runner import END_OF_EPOCH
+from sclip_plugin.commands.study.steps import Step
+
+_CHECKPOINT: Final = re.compile(r"epoch_(\d+)\.pt")
+
+
+class Work:
+    """Runs steps, and keeps what is done.
+
+    Args:
+        out: the folder.
+        dry: whether commands are only printed.
+
+    Attributes:
+        shown: the commands so far, as a user would type them.
+    """
+
+    def __init__(self, out: Path, dry: bool) -> None:
+        self.folder, self.dry = Folder(out), dry
+        self.shown: list[str] = []
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        print(text, flush=True)
+
+    def do(self, step: Step, show: bool = True) -> None:
+        """Print the command, and run it unless it has been run before.
+
+        Args:
+            step: the command.
+            show: whether its output is printed; it stands in the step's log in any case.
+        """
+        if self._announced(step):
+            self.folder.run(step, (lambda line: print(line, end="", flush=True)) if show else (lambda line: None))
+
+    def train(self, step: Step, epochs: int) -> None:
+        """Print the training command, and run it unless it has been run before; it goes on from its last saved epoch.
+
+        Args:
+            step: the training, which has one product, the folder of the run.
+            epochs: of the training, for the progress bar.
+        """
+        if not self._announced(step):
+            return
+        done = max(self._saved(step), default=0)
+        if done:
+            self.say(f"(goes on after epoch {done})")
+        with tqdm(total=epochs, initial=done, desc=step.name, unit="epoch", disable=None) as bar:
+
+            def count(line: str) -> None:
+                if found := END_OF_EPOCH.search(line):
+                    bar.update(int(found[1]) + 1 - bar.n)
+
+            self.folder.run(step, count, go_on=bool(done))
+
+    def look_at_checkpoints(self, step: Step) -> None:
+        """Remove the checkpoint that an interrupted training was just writing, from which it cannot go on."""
+        from sclip_plugin.training.checkpoints import damage
+
+        saved = self._saved(step)
+        while not self.dry and saved and (fault := damage(str(saved[max(saved)]))):
+            broken = saved.pop(max(saved))
+            broken.unlink()
+            self.say(f"{broken}: {fault}; removed, training goes on from before it")
+
+    def _announced(self, step: Step) -> bool:
+        """Print the command; returns whether it is to be run."""
+        self.shown.append(step.shown)
+        self.say(f"$ {step.shown}")
+        if self.dry:
+            return False
+        if self.folder.finished(step):
+            self.say(f"(done before; kept: its output is in {self.folder.log(step)})")
+            return False
+        return True
+
+    def _saved(self, step: Step) -> dict[int, Path]:
+        """The checkpoints that an earlier call of the same training has left unfinished, by their epochs."""
+        if self.folder.finished(step) or not self.folder.begun(step):
+            return {}
+        files = [path for product in step.products for path in (product / "checkpoints").glob("epoch_*.pt")]
+        return {int(found[1]): path for path in files if (found := _CHECKPOINT.fullmatch(path.name))}
