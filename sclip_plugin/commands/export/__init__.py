@@ -7,14 +7,16 @@
 open_clip takes the folder as `--model local-dir:model/`, and so does CLIP_benchmark; from the Hub it is loaded as
 `hf-hub:user/name`. RUN is the folder of a run, of which the last checkpoint is taken, or a checkpoint file. The model
 card tells the flags of the run, what it was trained on and what it measured. Weights that were made of a run's
-checkpoints afterwards, by `sclip wiseft` say, are exported with the run by `--weights`. `--onnx` writes both towers
-(`pip install 'sclip-plugin[onnx]'`) and compares them with torch. `--push` uploads the folder.
+checkpoints afterwards, by `sclip wiseft` say, are exported with the run by `--weights`, and `--measures wiseft.json`
+puts their figures into the card. `--onnx` writes both towers (`pip install 'sclip-plugin[onnx]'`) and compares them
+with torch. `--push` uploads the folder.
 """
 
 import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sclip_plugin.commands.export.hub import Destination, check_login, destination, push
 from sclip_plugin.commands.export.onnx_towers import check_onnx, write_towers
@@ -24,6 +26,9 @@ from sclip_plugin.commands.flags.run import ChosenModel, add_run_argument, chose
 from sclip_plugin.errors import UsageError
 from sclip_plugin.evaluation.models import check_model, load_model
 from sclip_plugin.host.openclip3_records import run_of
+
+if TYPE_CHECKING:
+    from sclip_plugin.commands.export.facts import Measures
 
 _LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 
@@ -36,6 +41,7 @@ class Request:
         model: the model, with the run that it comes from, if any.
         weights: the weights file or tag; None for the model's own weights.
         other: whether these are no checkpoint of the run, so that its measures are not theirs.
+        measures: the figures of `sclip wiseft` for the model card, if any.
         out: the folder to write.
         overwrite: whether an export that is there is replaced.
         license: what the model card's header says, None for nothing.
@@ -47,6 +53,7 @@ class Request:
     model: ChosenModel
     weights: str | None
     other: bool
+    measures: "Measures | None"
     out: Path
     overwrite: bool
     license: str | None
@@ -67,6 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=named_path, metavar="FILE", help="other weights of RUN's model (sclip wiseft)"
     )
+    parser.add_argument(
+        "--measures", type=named_path, metavar="FILE", help="with --weights: the card's figures (sclip wiseft --json)"
+    )
     parser.add_argument("--out", required=True, type=named_path, metavar="DIR", help="the folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an export in DIR")
     parser.add_argument("--license", metavar="ID", help="the licence that the model card names: mit, cc-by-4.0, …")
@@ -84,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     """
     request = _request(args)
     from sclip_plugin.commands.export.card import ModelFacts, model_card
-    from sclip_plugin.commands.export.facts import data_table, measures, settings
+    from sclip_plugin.commands.export.facts import data_table, settings
     from sclip_plugin.commands.export.model_folder import write_model
 
     record = request.model.run
@@ -104,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
             onnx=ONNX_FILES if request.onnx else (),
             settings=settings(record.folder) if record else {},
             data=data_table(record.folder, notes) if record else [],
-            measures=measures(record.folder, None if request.other else request.weights, notes) if record else None,
+            measures=_measures(request, notes),
         )
         written = publish(folder, request.out, model_card(facts), notes)
     print(*lines, *(f"-> {request.out / name}" for name in written), sep="\n")
@@ -112,6 +122,16 @@ def run(args: argparse.Namespace) -> int:
     if request.push:
         print(f"-> {push(request.push, request.out, written, request.private)}")
     return 0
+
+
+def _measures(request: Request, notes: list[str]) -> "Measures | None":
+    """What the model card tells of measures; None where nothing was measured."""
+    from sclip_plugin.commands.export.facts import measures
+
+    if request.measures is not None:
+        return request.measures
+    record = request.model.run
+    return measures(record.folder, None if request.other else request.weights, notes) if record else None
 
 
 def _flag(request: Request) -> str:
@@ -126,6 +146,8 @@ def _request(args: argparse.Namespace) -> Request:
         raise UsageError("--weights goes with RUN; without it, --model and --pretrained name model and weights")
     if args.weights and pretrained:
         raise UsageError("--weights and --pretrained exclude each other")
+    if args.measures and not args.weights:
+        raise UsageError("--measures goes with --weights: a checkpoint's own measures are in its run's folder")
     if args.license is not None and not _LICENSE.fullmatch(args.license):
         raise UsageError(f"--license must be an identifier such as mit or cc-by-4.0, got {args.license!r}")
     if args.private and not args.push:
@@ -143,8 +165,14 @@ def _request(args: argparse.Namespace) -> Request:
     else:
         refuse_other_activation(model.name, pretrained)
     check_model(model.name, weights)
-    other = args.weights is not None
-    return Request(model, weights, other, args.out, args.overwrite, args.license, args.onnx, where, args.private)
+    files = (weights, args.weights is not None, _chosen_measures(args.measures))
+    return Request(model, *files, args.out, args.overwrite, args.license, args.onnx, where, args.private)
+
+
+def _chosen_measures(path: Path | None) -> "Measures | None":
+    from sclip_plugin.commands.export.facts import chosen_measures
+
+    return None if path is None else chosen_measures(path)
 
 
 def _of_checkpoint(path: Path, model: str | None, pretrained: str | None) -> tuple[Path | None, str]:

@@ -101,13 +101,12 @@ def _origin(facts: ModelFacts) -> str:
 def _measures(found: Measures | None) -> str:
     if found is None or not found.rows:
         return ""
-    before = "start model" if found.first == 0 else f"after epoch {found.first}"
-    lines = ["## Before and after", "", f"| | {before} | after epoch {found.last} |", "|---|---|---|"]
+    lines = ["## Before and after", "", f"| | {found.before} | {found.after} |", "|---|---|---|"]
     for metric, values in found.rows.items():
         cells = (_value(value, in_percent(metric)) for value in values)
         unit = ", %" if in_percent(metric) else ""
         lines.append(f"| {table_cell(short_name(metric))}{unit} | {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *([found.note, ""] if found.note else [])])
 
 
 def _value(value: float, percent: bool) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sclip_plugin.data.shard_list import expand
 from sclip_plugin.errors import DataError, UsageError
@@ -44,6 +44,7 @@ _UNTOLD: Final = frozenset(
 _TITLES: Final = {"world_size": "processes"}  # what is no flag of the command
 _UNSET: Final = frozenset(("None", "False", "", "[]", "{}"))
 _NAME: Final = re.compile(r"[a-z]\w*")
+START: Final = "start model"
 _EPOCH: Final = re.compile(r"epoch_(\d+)\.pt")
 _COUNTED: Final = ("epoch", "num_samples")  # in a line of results, but no measures
 
@@ -67,17 +68,19 @@ class DataRow:
 
 @dataclass(frozen=True)
 class Measures:
-    """What a run measured at two times.
+    """What was measured before and after.
 
     Attributes:
-        first: the epochs that were done at the first measurement, 0 for the start model.
-        last: those at the measurement of the exported weights.
-        rows: {metric: (value at first, value at last)}; NaN where one is missing.
+        before: what was measured first, in words.
+        after: what was measured last, the exported weights.
+        rows: {metric: (value before, value after)}; NaN where one is missing.
+        note: a sentence about the figures; empty where there is nothing to say.
     """
 
-    first: int
-    last: int
+    before: str
+    after: str
     rows: Mapping[str, tuple[float, float]]
+    note: str = ""
 
 
 def parameters(run: Path) -> dict[str, str]:
@@ -196,7 +199,32 @@ def measures(run: Path, checkpoint: str | None, notes: list[str]) -> Measures | 
         notes.append(f"the model card has no measures: {path} has no line of epoch {last}")
         return None
     first = min(epochs)
-    return Measures(first, last, _rows(epochs[first], epochs[last]))
+    before = START if first == 0 else f"after epoch {first}"
+    return Measures(before, f"after epoch {last}", _rows(epochs[first], epochs[last]))
+
+
+def chosen_measures(path: Path) -> Measures:
+    """What the start model and the chosen one measure, from the figures that `sclip wiseft --json` writes.
+
+    Raises:
+        DataError: the file cannot be read, or holds no such figures.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        alpha = float(report["chosen"])
+        points = {float(one["alpha"]): _by_metric(one["results"]) for one in report["points"]}
+        rows = _rows(points[0.0], points[alpha])
+    except OSError as error:
+        raise DataError(f"--measures {path}: {error.strerror or error}") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise DataError(f"--measures {path}: not the figures that sclip wiseft --json writes") from None
+    note = f"It lies between the start model (0) and the tuned one (1), at {alpha:g}, and was chosen on these sets."
+    return Measures(START, "this model", rows, note)
+
+
+def _by_metric(results: list[dict[str, Any]]) -> dict[str, float]:
+    found = {f"{one['dataset']}/{name}": value for one in results for name, value in one["metrics"].items()}
+    return {name: float(value) for name, value in found.items()}
 
 
 def _epochs(path: Path) -> tuple[dict[int, dict[str, float]], int]:

@@ -7,12 +7,12 @@ from pathlib import Path
 from sclip_plugin.commands.run import ARMS
 from sclip_plugin.commands.run.choice import Candidate, History
 from sclip_plugin.commands.run.plan import CHOSEN
-from sclip_plugin.commands.study import collect, report, steps, tables
+from sclip_plugin.commands.study import collect, steps, tables
 from sclip_plugin.commands.study.spec import START, Arm, Study
 from sclip_plugin.commands.study.tables import Outcome
 
 
-def outcome(
+def final_outcome(
     study: Study,
     out: Path,
     measured: dict[str, History],
@@ -49,8 +49,3 @@ def _read(study: Study, out: Path, name: str) -> collect.RunResult:
     found = collect.read(study, out, name)
     assert found is not None, "evaluated before"
     return found
-
-
-def write(found: Outcome, out: Path) -> str:
-    """Write `table.md`, `report.html` and `report.png`; returns the tables as text."""
-    return report.write(found, out)

@@ -19,10 +19,11 @@ DEFAULT_ARMS: Final = ("supervised", "trusted")  # the baseline, and the recipe 
 CHOSEN: Final = "chosen"  # the name of the exported model's results, and of its row
 BOOTSTRAP: Final = 1000  # draws of the images behind an interval; that of a study
 LOGGED: Final = 5  # steps from one logged to the next; these runs are short, and signs of one going wrong come then
-ABOUT: Final = (
-    "Every arm has the same pairs, learning rate and number of epochs, and stands here with the epoch that the "
-    "validation sets ({by}) chose; `chosen` is the best arm's, between the start model and that epoch (`sclip wiseft`)."
-)
+ABOUT: Final = """
+Every arm has the same pairs, learning rate and number of epochs. Each stands here with the epoch that {by} chose;
+`chosen` is the best arm's model, between the start model and that epoch (`sclip wiseft`).
+"""
+ON_TEST: Final = "Nothing was chosen by {test}."
 
 
 class Plan:
@@ -84,8 +85,8 @@ class Plan:
         flags: dict[str, Flag] = {"device": request.device}
         return Study(
             source=Path("sclip run"),
-            title=f"sclip run {request.shards}",
-            about=ABOUT.format(by=", ".join(request.by)),
+            title=f"{request.shards.resolve().name}: from the start model to the chosen one",
+            about=self._about(),
             seeds=(request.seed,),
             processes=request.processes,
             threads=None,
@@ -95,6 +96,13 @@ class Plan:
             arms={name: Arm(name, ARMS[name], {**self._common(), **self._own(name)}) for name in arms},
             evaluation=Evaluation(folders[CLASSIFICATION], folders[RETRIEVAL], KEPT, BOOTSTRAP, flags),
         )
+
+    def _about(self) -> str:
+        """A paragraph for the report: what was chosen by which sets."""
+        request = self.request
+        said = ABOUT.format(by=request.deciding).strip()
+        named = ", ".join(one.name for one in request.test)
+        return f"{said} {ON_TEST.format(test=named)}" if named else said
 
     def _common(self) -> dict[str, Flag]:
         """The training flags of every arm."""
@@ -149,9 +157,10 @@ class Plan:
         return Step("wiseft", command, (self.weights, self.wiseft, picture), inputs)
 
     def export_step(self, run: StudyRun, epoch: int, alpha: float) -> Step:
-        """The export of the chosen weights; an epoch of the run as it is has its measures in the model card."""
-        chosen = ("--pretrained", f"epoch_{epoch}.pt") if alpha == 1 else ("--weights", str(self.weights))
-        command = ("sclip", "export", str(self._folder(run)), *chosen, "--out", str(self.model))
+        """The export of the chosen weights, with their measures in the model card."""
+        other = ("--weights", str(self.weights), "--measures", str(self.wiseft))
+        chosen = ("--pretrained", f"epoch_{epoch}.pt") if alpha == 1 else other
+        command = ("sclip", "export", str(self._folder(run)), *chosen, "--out", str(self.model), "--overwrite")
         command += ("--license", self.request.license) if self.request.license else ()
         return Step("export", command, (self.model,), (self._marker("wiseft"), str(self.weights)))
 

@@ -79,6 +79,11 @@ class Request:
         return self.shards / layout.UNPAIRED
 
     @property
+    def deciding(self) -> str:
+        """What everything is chosen by, in words."""
+        return self.by[0] if len(self.by) == 1 else f"the mean over {', '.join(self.by)}"
+
+    @property
     def needs_keywords(self) -> bool:
         """Whether an arm may need a keyword file."""
         return self.arms is None or bool(set(self.arms) & set(KEYWORDS_OF))

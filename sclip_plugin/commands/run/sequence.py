@@ -7,12 +7,11 @@ from typing import Final
 from sclip_plugin.atomic import write_atomic
 from sclip_plugin.commands.run import ARMS
 from sclip_plugin.commands.run.choice import Candidate, best, candidates, histories
-from sclip_plugin.commands.run.plan import CHOSEN, DEFAULT_ARMS, Plan
+from sclip_plugin.commands.run.plan import DEFAULT_ARMS, Plan
 from sclip_plugin.commands.run.request import Request
 from sclip_plugin.commands.run.work import Work
 from sclip_plugin.commands.study import check, steps
 from sclip_plugin.commands.study.spec import Study
-from sclip_plugin.commands.study.steps import StudyRun
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.names import CLASSIFICATION
 from sclip_plugin.locking import locked
@@ -49,33 +48,36 @@ def _run(plan: Plan, work: Work) -> None:
     arms = _prepare(plan, work)
     study = plan.study(arms, request.validation)
     runs = steps.runs(study)
-    for run in runs:
-        work.look_at_checkpoints(steps.train_step(study, run, plan.out))
+    training = [steps.train_step(study, run, plan.out) for run in runs]
+    work.check([*training, plan.wiseft_step(runs[0], 1), plan.export_step(runs[0], 1, 1)])  # whatever will be chosen
+    for step in training:
+        work.look_at_checkpoints(step)
     if not work.dry:
         _check(plan, arms)
-    for run in runs:
-        work.train(steps.train_step(study, run, plan.out), request.schedule.epochs)
+    for run, step in zip(runs, training):
+        work.train(step, request.schedule.epochs)
         work.do(plan.validation_step(study, run), show=False)
     if work.dry:
-        work.say(f"# which arm and epoch comes now, {_by(request)} decides; here they are the last ones")
+        work.say(f"# which arm and epoch comes now, {request.deciding} decides; here they are the last ones")
         chosen_epochs = [Candidate(run, request.schedule.epochs, 0.0) for run in runs]
         _finish(plan, work, arms, chosen_epochs, chosen_epochs[-1])
         return
     every = candidates(study, histories(study, plan.out), request.by)
     chosen_epochs = [best(one for one in every if one.run == run) for run in runs]
     for one in chosen_epochs:
-        work.say(f"{ARMS[one.run.arm.name]}: best after epoch {one.epoch}, {one.score:.1f} by {_by(request)}")
+        work.say(f"{ARMS[one.run.arm.name]}: best after epoch {one.epoch}, {one.score:.1f} by {request.deciding}")
     _finish(plan, work, arms, chosen_epochs, best(chosen_epochs))
 
 
 def _prepare(plan: Plan, work: Work) -> tuple[str, ...]:
     """Keywords and check-up; returns the arms."""
     request = plan.request
-    if request.keywords is None and request.needs_keywords:
-        work.do(plan.proposals_step())
-    work.do(plan.checkup_step())
-    if request.keywords is None and request.needs_keywords:
-        work.do(plan.keywords_step())
+    extract = request.keywords is None and request.needs_keywords
+    every = [plan.proposals_step(), plan.checkup_step(), plan.keywords_step()]
+    every = every if extract else every[1:2]
+    work.check(every)
+    for step in every:
+        work.do(step)
     if request.arms is not None:
         return request.arms
     if work.dry:
@@ -116,7 +118,7 @@ def _finish(plan: Plan, work: Work, arms: tuple[str, ...], epochs: Sequence[Cand
     alpha = 0.5 if work.dry else _alpha(plan)
     if not work.dry:
         _tell_choice(plan, work, chosen, alpha)
-    work.do(plan.export_step(chosen.run, chosen.epoch, alpha))
+    work.do(plan.export_step(chosen.run, chosen.epoch, alpha), replaces=True)  # but for a card of the user's own
     final = plan.study(arms, (*request.validation, *request.test))
     work.do(plan.start_eval_step(final), show=False)
     for one in epochs:
@@ -127,12 +129,13 @@ def _finish(plan: Plan, work: Work, arms: tuple[str, ...], epochs: Sequence[Cand
 
 
 def _report(plan: Plan, work: Work, final: Study, epochs: Sequence[Candidate], chosen: Candidate, alpha: float) -> None:
-    from sclip_plugin.commands.run import final_report
+    from sclip_plugin.commands.run.final_report import final_outcome
+    from sclip_plugin.commands.study import report
 
     validation = plan.study(tuple(final.arms), plan.request.validation)
     measured = histories(validation, plan.out)
-    outcome = final_report.outcome(final, plan.out, measured, epochs, (chosen, alpha), work.shown)
-    work.say(f"\n{final_report.write(outcome, plan.out)}")
+    outcome = final_outcome(final, plan.out, measured, epochs, (chosen, alpha), work.shown)
+    work.say(f"\n{report.write(outcome, plan.out)}")
     for line in _places(plan):
         work.say(line)
 
@@ -148,7 +151,7 @@ def _alpha(plan: Plan) -> float:
 def _tell_choice(plan: Plan, work: Work, chosen: Candidate, alpha: float) -> None:
     """Say what was chosen and by what, and write it down."""
     request, arm = plan.request, chosen.run.arm.name
-    work.say(f"chosen by {_by(request)}: {ARMS[arm]}, epoch {chosen.epoch}, alpha {alpha:g}")
+    work.say(f"chosen by {request.deciding}: {ARMS[arm]}, epoch {chosen.epoch}, alpha {alpha:g}")
     if alpha == 0:
         work.say("alpha 0 is the start model: on these sets fine-tuning has not made it better")
     if not any(one.kind == CLASSIFICATION for one in request.validation):
@@ -158,11 +161,6 @@ def _tell_choice(plan: Plan, work: Work, chosen: Candidate, alpha: float) -> Non
         )
     found = {"arm": arm, "seed": chosen.run.seed, "epoch": chosen.epoch, "alpha": alpha, "by": list(request.by)}
     write_atomic(plan.out / "choice.json", json.dumps(found, indent=1) + "\n")
-
-
-def _by(request: Request) -> str:
-    """What decides, in words."""
-    return ", ".join(request.by) if len(request.by) == 1 else f"the mean over {', '.join(request.by)}"
 
 
 def _places(plan: Plan) -> list[str]:
@@ -176,6 +174,3 @@ def _places(plan: Plan) -> list[str]:
         f"model: {plan.model} (in open_clip: --model local-dir:{plan.model})",
         f"checkpoints: {runs / 1e9:.2g} GB in {out / 'runs'}, of which the model needs none",
     ]
-
-
-__all__ = ["CHOSEN", "StudyRun", "carry_out"]

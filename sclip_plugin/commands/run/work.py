@@ -1,6 +1,7 @@
 """Running the commands of `sclip run` in its folder, or only showing them."""
 
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -32,15 +33,27 @@ class Work:
         """Print a line."""
         print(text, flush=True)
 
-    def do(self, step: Step, show: bool = True) -> None:
+    def check(self, every: Iterable[Step]) -> None:
+        """Look at what stands in the place of the products of steps that have never ended, before any of them runs.
+
+        Raises:
+            UsageError: something that was not made here.
+        """
+        for step in every:
+            if not self.folder.marker(step).exists():
+                self.folder.products.check(step)
+
+    def do(self, step: Step, show: bool = True, replaces: bool = False) -> None:
         """Print the command, and run it unless it has been run before.
 
         Args:
             step: the command.
             show: whether its output is printed; it stands in the step's log in any case.
+            replaces: whether the command itself replaces what it wrote before.
         """
         if self._announced(step):
-            self.folder.run(step, (lambda line: print(line, end="", flush=True)) if show else (lambda line: None))
+            each_line: Callable[[str], object] = _print_line if show else _no_line
+            self.folder.run(step, each_line, go_on=replaces)
 
     def train(self, step: Step, epochs: int) -> None:
         """Print the training command, and run it unless it has been run before; it goes on from its last saved epoch.
@@ -89,3 +102,11 @@ class Work:
             return {}
         files = [path for product in step.products for path in (product / "checkpoints").glob("epoch_*.pt")]
         return {int(found[1]): path for path in files if (found := _CHECKPOINT.fullmatch(path.name))}
+
+
+def _print_line(line: str) -> None:
+    print(line, end="", flush=True)
+
+
+def _no_line(line: str) -> None:
+    """A line that stands in the log alone."""

@@ -91,9 +91,13 @@ class Folder:
         Raises:
             UsageError: a product is there that the study did not make; then nothing has been removed.
         """
+        self._make_room(step)
+
+    def _make_room(self, step: Step, leave_products: bool = False) -> None:
         self.products.check(step)
         self.marker(step).unlink(missing_ok=True)
-        self.products.remove(step)
+        if not leave_products:
+            self.products.remove(step)
 
     def seconds(self, name: str) -> float | None:
         """How long the step of that name ran; None where it is not finished."""
@@ -113,15 +117,14 @@ class Folder:
             step: the command.
             each_line: gets each line of its output, which goes to its log too.
             environment: variables beside those of this process.
-            go_on: leave the products, from which the command goes on by itself; only where `begun` is true.
+            go_on: leave the products there, from which the command goes on, or which it replaces, by itself.
 
         Raises:
             StepFailed: it ended with an error or without a product; the message names the log.
             UsageError: a product is there that the study did not make; then nothing has been removed.
             DataError: its log cannot be written.
         """
-        if not go_on:
-            self.forget(step)
+        self._make_room(step, leave_products=go_on)
         start, log = time.monotonic(), self.log(step)
         log.parent.mkdir(parents=True, exist_ok=True)
         self.products.begin(step)

@@ -38,6 +38,11 @@ class Outcome:
         """The figures that are compared."""
         return measures(self.study)
 
+    @property
+    def several_seeds(self) -> bool:
+        """Whether an arm has been run with more than one seed."""
+        return any(len(results) > 1 for results in self.arms.values())
+
     def title(self, arm: str) -> str:
         """An arm's title."""
         return self.study.arms[arm].title
@@ -69,32 +74,34 @@ def markdown(outcome: Outcome) -> str:
 
 
 def main_rows(outcome: Outcome) -> Rows:
-    """Each measure of each arm in percent, as mean ± standard deviation over seeds; the heading first."""
-    columns = outcome.measures
-    rows: Rows = [["%", *(column.title for column in columns), "seeds"]]
+    """Each measure of each arm in percent, as mean ± standard deviation over seeds; the heading first.
+
+    Where no arm has more than one seed, nothing is said of seeds.
+    """
+    columns, several = outcome.measures, outcome.several_seeds
+    rows: Rows = [["%", *(column.title for column in columns), *(["seeds"] if several else [])]]
     for number, result in enumerate(outcome.start, 1):
         title = START_TITLE if len(outcome.start) == 1 else f"{START_TITLE} {number}"
-        rows.append([title, *(f"{result.value(column):.1f}" for column in columns), ""])
+        rows.append([title, *(f"{result.value(column):.1f}" for column in columns), *([""] if several else [])])
     for arm, results in outcome.arms.items():
         cells = [spread_cell(outcome.spread(arm, column)) for column in columns]
-        rows.append([outcome.title(arm), *cells, str(len(results))])
+        rows.append([outcome.title(arm), *cells, *([str(len(results))] if several else [])])
     return rows
 
 
 def difference_rows(outcome: Outcome) -> Rows:
-    """The differences in percentage points, with their intervals; the heading first."""
-    rows = [["difference, points", "", "mean", "95% over seeds", "95% over images", "seeds ahead"]]
+    """The differences in percentage points, with their intervals; the heading first.
+
+    Where no arm has more than one seed, nothing is said of seeds.
+    """
+    several = outcome.several_seeds
+    seeds = ["95% over seeds", "95% over images", "seeds ahead"]
+    rows = [["difference, points", "", "mean", *(seeds if several else seeds[1:2])]]
     for one in outcome.differences:
-        rows.append(
-            [
-                f"{outcome.title(one.arm)} − {outcome.title(one.other)}",
-                one.measure.title,
-                f"{one.over_seeds.mean:+.1f}",
-                interval_cell(one.over_seeds.low, one.over_seeds.high),
-                interval_cell(*one.over_images),
-                f"{one.ahead} of {len(one.over_seeds.values)}",
-            ]
-        )
+        over_seeds = interval_cell(one.over_seeds.low, one.over_seeds.high)
+        cells = [over_seeds, interval_cell(*one.over_images), f"{one.ahead} of {len(one.over_seeds.values)}"]
+        names = [f"{outcome.title(one.arm)} − {outcome.title(one.other)}", one.measure.title]
+        rows.append([*names, f"{one.over_seeds.mean:+.1f}", *(cells if several else cells[1:2])])
     return rows
 
 

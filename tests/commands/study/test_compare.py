@@ -215,7 +215,10 @@ def test_one_seed_has_no_interval_and_claims_nothing(study, out):
     write_run(out, "plain-0", 0.1, 0)
     write_run(out, "better-0", 0.9, 1)
     found = report.outcome(study, out, {})
-    assert "–" in tables.difference_rows(found)[1]
+    assert tables.difference_rows(found)[0] == ["difference, points", "", "mean", "95% over images"]
+    assert {len(row) for row in tables.difference_rows(found)} == {4}
+    assert {tuple(row[1:]) for row in tables.main_rows(found)[:1]} == {("s: accuracy", "r: mean R@1,5,10")}
+    assert {len(row) for row in tables.main_rows(found)} == {3}
     assert tables.verdict(found) == [
         "With one seed nothing can be said about other seeds, so no difference is sure: run at least two."
     ]
