@@ -148,8 +148,7 @@ def _request(args: argparse.Namespace) -> Request:
         raise UsageError("--weights and --pretrained exclude each other")
     if args.measures and not args.weights:
         raise UsageError("--measures goes with --weights: a checkpoint's own measures are in its run's folder")
-    if args.license is not None and not _LICENSE.fullmatch(args.license):
-        raise UsageError(f"--license must be an identifier such as mit or cc-by-4.0, got {args.license!r}")
+    check_license(args.license)
     if args.private and not args.push:
         raise UsageError("--private goes with --push")
     check_output(args.out, args.overwrite)
@@ -167,6 +166,16 @@ def _request(args: argparse.Namespace) -> Request:
     check_model(model.name, weights)
     files = (weights, args.weights is not None, _chosen_measures(args.measures))
     return Request(model, *files, args.out, args.overwrite, args.license, args.onnx, where, args.private)
+
+
+def check_license(text: str | None) -> None:
+    """Refuse what is no identifier of a licence; None passes.
+
+    Raises:
+        UsageError: names the flag.
+    """
+    if text is not None and not _LICENSE.fullmatch(text):
+        raise UsageError(f"--license must be an identifier such as mit or cc-by-4.0, got {text!r}")
 
 
 def _chosen_measures(path: Path | None) -> "Measures | None":

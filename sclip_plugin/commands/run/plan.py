@@ -147,14 +147,14 @@ class Plan:
     def wiseft_step(self, run: StudyRun, epoch: int) -> Step:
         """The choice of a point between the start model and an epoch of a run."""
         request, picture = self.request, self.out / "wiseft.png"
-        command = ("sclip", "wiseft", str(self._folder(run)), "--tuned", f"epoch_{epoch}.pt")
-        command += tuple(word for one in request.validation for word in (SET_FLAGS[one.kind], _named(one)))
-        command += tuple(word for name in request.by for word in ("--by", name))
-        command += ("--device", request.device, "--out", str(self.weights))
-        command += ("--json", str(self.wiseft), "--plot", str(picture))
+        command = ["sclip", "wiseft", str(self._folder(run)), "--tuned", f"epoch_{epoch}.pt"]
+        command += [word for one in request.validation for word in (SET_FLAGS[one.kind], _named(one))]
+        command += [word for name in request.by for word in ("--by", name)]
+        command += ["--device", request.device, "--out", str(self.weights)]
+        command += ["--json", str(self.wiseft), "--plot", str(picture)]
         study = self.study([], request.validation)
         inputs = (self._marker(f"train-{run.name}"), *steps.set_inputs(study))
-        return Step("wiseft", command, (self.weights, self.wiseft, picture), inputs)
+        return Step("wiseft", tuple(command), (self.weights, self.wiseft, picture), inputs)
 
     def export_step(self, run: StudyRun, epoch: int, alpha: float) -> Step:
         """The export of the chosen weights, with their measures in the model card."""

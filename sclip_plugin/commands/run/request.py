@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sclip_plugin.commands.export import check_license
 from sclip_plugin.commands.flags.shards import check_positive
 from sclip_plugin.commands.run import ARMS
 from sclip_plugin.data.shard_list import count_samples, expand
@@ -104,7 +105,7 @@ def request_of(args: argparse.Namespace) -> Request:
     if args.keywords is not None:
         Vocabulary.load(args.keywords)
     validation, test = _validation(args), _sets(args.test, "--test")
-    _refuse_same_names((*validation, *test))
+    _refuse_same(validation, test)
     by = tuple(dict.fromkeys(args.by)) or tuple(one.name for one in validation)
     for name in by:
         if name not in [one.name for one in validation]:
@@ -151,6 +152,7 @@ def _check_flags(args: argparse.Namespace) -> None:
         raise UsageError(f"--seed must be from 0 to {LARGEST_SEED}, got {args.seed}")
     if args.language not in languages():
         raise UsageError(f"--language: no stop-word list for {args.language!r}; there are: {', '.join(languages())}")
+    check_license(args.license)
     if args.out.exists() and not args.out.is_dir():
         raise UsageError(f"--out {args.out}: is a file")
 
@@ -212,10 +214,14 @@ def _sets(texts: list[str], flag: str) -> tuple[NamedSet, ...]:
     return tuple(NamedSet(set_kind(folder), name, folder) for name, folder in named)
 
 
-def _refuse_same_names(sets: tuple[NamedSet, ...]) -> None:
-    for name, number in Counter(one.name for one in sets).items():
+def _refuse_same(validation: tuple[NamedSet, ...], test: tuple[NamedSet, ...]) -> None:
+    for name, number in Counter(one.name for one in (*validation, *test)).items():
         if number > 1:
             raise UsageError(f"--val, --test: {number} sets are called {name}; name them apart: NAME=DIR")
+    known = {Path(one.folder).resolve() for one in validation}
+    for one in test:
+        if Path(one.folder).resolve() in known:
+            raise UsageError(f"--test {one.name}: {one.folder} is a validation set, by which the model is chosen")
 
 
 def _pairs(shards: Path) -> int:
