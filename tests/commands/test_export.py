@@ -196,6 +196,38 @@ def test_other_weights_of_the_runs_model_have_no_measures_of_it(run, tmp_path, c
     assert torch.equal(features(*plain(tmp_path / "out"))[1], features(*plain(tmp_path / "e1"))[1])
 
 
+def wiseft_report(path: Path, **changes) -> Path:
+    """Figures as `sclip wiseft --json` writes them: the start model measures 0.1, and the chosen one 0.3."""
+    points = [
+        {"alpha": alpha, "results": [{"dataset": "val", "metrics": {RECALLS[0]: value, "clip_val_loss": 2.5}}]}
+        for alpha, value in ((0.0, 0.1), (0.4, 0.3), (1.0, 0.2))
+    ]
+    path.write_text(json.dumps({"chosen": 0.4, "points": points, **changes}))
+    return path
+
+
+def test_other_weights_come_with_the_measures_of_wiseft(run, tmp_path, capsys):
+    other = tmp_path / "e1" / "open_clip_model.safetensors"
+    words = ["--weights", other, "--measures", wiseft_report(tmp_path / "w.json")]
+    assert export(run, *words, "--out", tmp_path / "out") == 0
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "| | start model | this model |" in text
+    assert "| val/image R@1, % | 10.0 | 30.0 |" in text
+    assert "| val/clip val loss | 2.5 | 2.5 |" in text
+    assert "at 0.4, and was chosen on these sets." in text
+    assert "has no measures" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("changes", [{"chosen": 0.5}, {"points": [3]}, {"points": None}])
+def test_figures_of_something_else_are_refused_before_any_work(run, tmp_path, capsys, monkeypatch, changes):
+    monkeypatch.setattr("sclip_plugin.commands.export.load_model", None)
+    other, report = tmp_path / "e1" / "open_clip_model.safetensors", wiseft_report(tmp_path / "w.json", **changes)
+    assert export(run, "--weights", other, "--measures", report, "--out", tmp_path / "out") == 1
+    assert f"--measures {report}: not the figures that sclip wiseft --json writes" in capsys.readouterr().err
+    assert export(run, "--weights", other, "--measures", tmp_path / "no", "--out", tmp_path / "out") == 1
+    assert f"--measures {tmp_path / 'no'}: No such file" in capsys.readouterr().err
+
+
 def test_a_checkpoint_without_a_run_needs_its_model(run, tmp_path, capsys):
     file = tmp_path / "e1" / "open_clip_model.safetensors"
     assert export(file, "--out", tmp_path / "out") == 2
@@ -232,6 +264,7 @@ def test_what_is_not_known_is_said(run, tmp_path, capsys):
         (["--push", "user/name"], "--push must be hf://USER/NAME, got 'user/name'"),
         (["--push", "hf://user"], "--push must be hf://USER/NAME, got 'hf://user'"),
         (["--weights", "w.pt", "--pretrained", "epoch_1.pt"], "--weights and --pretrained exclude each other"),
+        (["--measures", "w.json"], "--measures goes with --weights"),
     ],
 )
 def test_refusals(run, tmp_path, capsys, words, message):

@@ -21,16 +21,10 @@ from pathlib import Path
 from typing import Final
 
 from sclip_plugin.commands.flags.paths import named_path
+from sclip_plugin.commands.run.arms import ARMS
 from sclip_plugin.evaluation.names import PRECISIONS
 
 OUT: Final = Path("sclip-run")
-ARMS: Final = {  # the name of each arm, and what tables call it
-    "supervised": "supervised",
-    "trusted": "trusted recipe",
-    "trusted-captions": "trusted recipe, without keywords",
-    "pair-keywords": "keywords on pairs, no unpaired images",
-    "published": "S-CLIP, as published",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sclip_plugin.commands.run import ARMS
+from sclip_plugin.commands.run.arms import ARMS
 from sclip_plugin.commands.run.choice import Candidate, History
 from sclip_plugin.commands.run.plan import CHOSEN
 from sclip_plugin.commands.study import collect, steps, tables

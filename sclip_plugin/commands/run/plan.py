@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from sclip_plugin.commands.flags.evaluation import SET_FLAGS
-from sclip_plugin.commands.run import ARMS
+from sclip_plugin.commands.run.arms import ARMS, DEFAULT_ARMS
 from sclip_plugin.commands.run.request import Request
 from sclip_plugin.commands.study import steps
 from sclip_plugin.commands.study.spec import Arm, Evaluation, Study
@@ -15,7 +15,6 @@ from sclip_plugin.evaluation.evaluate import NamedSet
 from sclip_plugin.evaluation.names import CLASSIFICATION, RETRIEVAL
 from sclip_plugin.shards.next_steps import KEPT
 
-DEFAULT_ARMS: Final = ("supervised", "trusted")  # the baseline, and the recipe that our studies favour
 CHOSEN: Final = "chosen"  # the name of the exported model's results, and of its row
 BOOTSTRAP: Final = 1000  # draws of the images behind an interval; that of a study
 LOGGED: Final = 5  # steps from one logged to the next; these runs are short, and signs of one going wrong come then
@@ -203,7 +202,8 @@ class Plan:
         return ("--model", self.request.model, *(("--pretrained", pretrained) if pretrained else ()))
 
     def _start_inputs(self) -> tuple[str, ...]:
-        return (self.request.model.removeprefix("local-dir:"), self.request.pretrained or "")
+        pretrained = self.request.pretrained
+        return (self.request.model.removeprefix("local-dir:"), *([pretrained] if pretrained else []))
 
     def _language(self) -> tuple[str, ...]:
         return () if self.request.language == "en" else ("--language", self.request.language)

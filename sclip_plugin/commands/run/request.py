@@ -9,7 +9,7 @@ from typing import Final
 
 from sclip_plugin.commands.export import check_license
 from sclip_plugin.commands.flags.shards import check_positive
-from sclip_plugin.commands.run import ARMS
+from sclip_plugin.commands.run.arms import ARMS, KEYWORDS_OF
 from sclip_plugin.data.shard_list import count_samples, expand
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.evaluation.evaluate import NamedSet, check_sets
@@ -20,7 +20,6 @@ from sclip_plugin.shards import layout
 from sclip_plugin.shards.keywords.stop_words import languages
 from sclip_plugin.shards.next_steps import Schedule, gpu_count, loader_workers
 
-KEYWORDS_OF: Final = ("trusted", "pair-keywords", "published")  # the arms that need a keyword file
 MOST: Final = 1_000_000  # ours, of a batch and of epochs; far above what serves a purpose
 LARGEST_SEED: Final = 2**31 - 1
 

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from typing import Final
 
 from sclip_plugin.atomic import write_atomic
-from sclip_plugin.commands.run import ARMS
+from sclip_plugin.commands.checkup.recommendation import SUPERVISED
+from sclip_plugin.commands.run.arms import ARMS, DEFAULT_ARMS, WITHOUT_KEYWORDS
 from sclip_plugin.commands.run.choice import Candidate, best, candidates, histories
-from sclip_plugin.commands.run.plan import DEFAULT_ARMS, Plan
+from sclip_plugin.commands.run.plan import Plan
 from sclip_plugin.commands.run.request import Request
 from sclip_plugin.commands.run.work import Work
 from sclip_plugin.commands.study import check, steps
@@ -15,9 +15,6 @@ from sclip_plugin.commands.study.spec import Study
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.names import CLASSIFICATION
 from sclip_plugin.locking import locked
-
-WITHOUT_KEYWORDS: Final = "trusted-captions"
-DOUBT: Final = "supervised"  # the check-up's verdict where a third of the keywords do not help
 
 
 def carry_out(request: Request, dry: bool) -> None:
@@ -83,7 +80,7 @@ def _prepare(plan: Plan, work: Work) -> tuple[str, ...]:
     if work.dry:
         work.say(f"# where the check-up doubts the keywords, a third arm is trained: {ARMS[WITHOUT_KEYWORDS]}")
         return DEFAULT_ARMS
-    if _verdict(plan) != DOUBT:
+    if _verdict(plan) != SUPERVISED:
         return DEFAULT_ARMS
     work.say(f"The check-up doubts the keywords, so there is a third arm: {ARMS[WITHOUT_KEYWORDS]}.")
     return (*DEFAULT_ARMS, WITHOUT_KEYWORDS)

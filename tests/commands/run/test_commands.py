@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from sclip_plugin import cli
-from sclip_plugin.commands.run import ARMS
+from sclip_plugin.commands.run.arms import ARMS
 from sclip_plugin.commands.run.choice import Candidate, best
 from sclip_plugin.commands.run.plan import Plan
 from sclip_plugin.commands.study import check, steps

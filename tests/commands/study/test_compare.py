@@ -211,6 +211,35 @@ def test_many_sets_stand_in_rows(study, out):
     assert figure.axes[-1].get_xlabel() == "mean accuracy of 4 sets, %"
 
 
+def test_curves_are_of_what_was_measured_after_each_epoch(study, out):
+    from sclip_plugin.commands.study import plots
+
+    write_run(out, "plain-0", 0.1, 0)
+    write_run(out, "better-0", 0.9, 1)
+    found = report.outcome(study, out, {})
+    plain, better = found.arms["plain"][0], found.arms["better"][0]
+    measured = {"s": plain.metrics["s"]}
+    plain.history = better.history = [(1, measured)]
+    assert len(plots.curves(found).axes) == 1  # one epoch: the losses alone
+    plain.history, better.history = [(1, measured), (2, measured)], []
+    losses, accuracy = plots.curves(found).axes
+    assert accuracy.get_title() == "s: accuracy, %"  # nobody followed the other set
+    assert [line.get_label() for line in accuracy.lines] == ["plain"]
+    assert len(losses.lines) == 2
+
+
+def test_the_report_shows_the_commands_that_it_is_given(study, out):
+    write_run(out, "plain-0", 0.1, 0)
+    found = report.outcome(study, out, {})
+    found.commands = ["sclip something <else>"]
+    report.write(found, out)
+    page = (out / "report.html").read_text()
+    assert "sclip something &lt;else&gt;" in page
+    assert "1 commands" in page
+    assert "Evaluated on " in page
+    assert "runs of" not in page
+
+
 def test_one_seed_has_no_interval_and_claims_nothing(study, out):
     write_run(out, "plain-0", 0.1, 0)
     write_run(out, "better-0", 0.9, 1)

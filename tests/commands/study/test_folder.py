@@ -8,7 +8,7 @@ import pytest
 from sclip_plugin.commands.study.fingerprint import fingerprint
 from sclip_plugin.commands.study.folder import Folder, StepFailed
 from sclip_plugin.commands.study.steps import Step
-from sclip_plugin.errors import DataError
+from sclip_plugin.errors import DataError, UsageError
 
 
 def script(path, text, product, **more):
@@ -28,6 +28,24 @@ def test_finished_steps_are_kept_and_unfinished_ones_start_anew(tmp_path):
     assert not folder.finished(dataclasses.replace(step, command=(*step.command, "other")))
     product.unlink()
     assert not folder.finished(step)
+
+
+def test_a_step_may_go_on_from_what_it_left(tmp_path):
+    product, folder = tmp_path / "product", Folder(tmp_path / "o")
+    text = f"file = open({str(product)!r}, 'a'); file.write('x'); raise SystemExit(file.tell() < 2)"
+    step = script(tmp_path / "job.py", text, product)
+    assert not folder.begun(step)
+    with pytest.raises(StepFailed):
+        folder.run(step)
+    assert folder.begun(step)
+    assert not folder.begun(dataclasses.replace(step, command=(*step.command, "other")))
+    folder.run(step, go_on=True)
+    assert product.read_text() == "xx"
+    assert folder.finished(step)
+    product.write_text("by hand")
+    with pytest.raises(UsageError, match="product: it has been changed since this study made it"):
+        folder.run(step, go_on=True)
+    assert product.read_text() == "by hand"
 
 
 def test_a_step_runs_again_where_its_inputs_changed(tmp_path):

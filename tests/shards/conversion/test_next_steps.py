@@ -119,6 +119,12 @@ def test_the_schedule_fits_the_number_of_steps(pairs, processes, wanted):
     assert found.batch_size * processes <= pairs
 
 
+def test_a_batch_or_a_number_of_epochs_that_the_user_names_is_taken():
+    assert Schedule.of(3_000, 1, batch_size=16) == Schedule(16, 2.5e-5, 100, 25)
+    assert Schedule.of(3_000, 1, epochs=2) == Schedule(64, 5e-5, 4, 2)
+    assert Schedule.of(400, 1, batch_size=100, epochs=1) == Schedule(100, 5e-5, 1, 1)
+
+
 def test_how_flags_are_written():
     assert Schedule(16, 2.5e-5, 10, 100).words() == (
         ["--batch-size", "16"],
