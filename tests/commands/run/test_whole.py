@@ -11,7 +11,7 @@ import open_clip
 import pytest
 import torch
 
-from tests.commands.study.test_runs import follow
+from tests.helpers.processes import follow
 from tests.helpers.training import run_training
 
 

@@ -14,22 +14,13 @@ from sclip_plugin.commands.study import check, spec, steps
 from sclip_plugin.commands.study.folder import Folder, StepFailed, description
 from sclip_plugin.commands.study.runner import Runner
 from sclip_plugin.errors import UsageError
+from tests.helpers.processes import follow
 
 
 def start(file, out, jobs=1):
     command = [sys.executable, "-m", "sclip_plugin.cli", "study", str(file), "--out", str(out), "--jobs", str(jobs)]
     command.append("--trust")
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def follow(path, text, process):
-    """Wait until a line of the file holds the text; fails where the process ends before."""
-    command = ["tail", "-n", "+1", "-F", f"--pid={process.pid}", str(path)]
-    tail = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert any(text in line for line in tail.stdout), process.stdout.read()
-    finally:
-        tail.kill()
 
 
 @pytest.mark.slow
