@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sclip_plugin.atomic import write_atomic
 from sclip_plugin.commands.checkup.recommendation import SUPERVISED
@@ -95,9 +96,17 @@ def _verdict(plan: Plan) -> str:
 
 
 def _check(plan: Plan, arms: Sequence[str]) -> None:
-    """Let open_clip's parser and the plugin look at the training flags, before anything is trained."""
+    """Let open_clip's parser and the plugin look at the training flags, before anything is trained.
+
+    What an earlier call left in the folders of the runs is looked at by `Work`, so `--resume` is left out here.
+    """
     if arms:
-        check.check_arms(plan.study(arms, plan.request.validation), plan.out)
+        study = plan.study(arms, plan.request.validation)
+        anew = {
+            name: replace(arm, flags={flag: value for flag, value in arm.flags.items() if flag != "resume"})
+            for name, arm in study.arms.items()
+        }
+        check.check_arms(replace(study, arms=anew), plan.out)
 
 
 def _finish(plan: Plan, work: Work, arms: tuple[str, ...], epochs: Sequence[Candidate], chosen: Candidate) -> None:

@@ -8,6 +8,7 @@ from sclip_plugin import cli
 from sclip_plugin.commands.run.arms import ARMS
 from sclip_plugin.commands.run.choice import Candidate, best
 from sclip_plugin.commands.run.plan import Plan
+from sclip_plugin.commands.run.sequence import _check
 from sclip_plugin.commands.study import check, steps
 from sclip_plugin.commands.study.spec import Arm
 from sclip_plugin.commands.study.steps import StudyRun
@@ -34,6 +35,14 @@ def test_a_damaged_start_model_is_refused_in_a_dry_run_too(command, root, capsys
     (root / "model" / "open_clip_model.safetensors").write_bytes(b"cut off")
     assert cli.main([*command, "--dry-run"]) == 1
     assert "open_clip_model.safetensors" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_was_cut_off_is_no_matter_of_the_flags(command, root):
+    broken = root / "out" / "runs" / "supervised-0" / "checkpoints" / "epoch_1.pt"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"PK\x03\x04 cut off")
+    request = parsed(command[1:])
+    _check(Plan(request), ["supervised"])
 
 
 def test_several_gpus_train_by_torchrun(root, monkeypatch):
