@@ -12,7 +12,7 @@ from sclip_plugin.commands.run.sequence import _check
 from sclip_plugin.commands.study import check, steps
 from sclip_plugin.commands.study.spec import Arm
 from sclip_plugin.commands.study.steps import StudyRun
-from tests.commands.run.test_request import parsed
+from tests.commands.run.parsing import parsed
 
 
 def test_every_printed_command_parses(command, root, capsys):

@@ -1,14 +1,12 @@
 """What `sclip run` refuses before it runs anything, and what it takes where nothing is said."""
 
-import argparse
 import shutil
 
 import pytest
 
 from sclip_plugin import cli
-from sclip_plugin.commands import run
-from sclip_plugin.commands.run.request import request_of
 from sclip_plugin.shards import next_steps
+from tests.commands.run.parsing import parsed
 
 
 @pytest.mark.parametrize(
@@ -79,12 +77,6 @@ def test_a_set_of_another_place_may_stand_for_val(command, root, played):
     train = played.argvs[3]
     assert f"c={root / 'c'}" in train
     assert "--val-data" not in train
-
-
-def parsed(words):
-    parser = argparse.ArgumentParser()
-    run.add_arguments(parser)
-    return request_of(parser.parse_args(words))
 
 
 def test_the_defaults_fit_the_data_and_the_machine(root, monkeypatch):
