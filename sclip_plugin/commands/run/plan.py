@@ -59,11 +59,11 @@ class Plan:
         """The check-up, in batches of the training's size."""
         request, picture = self.request, self.out / "checkup.png"
         batch = request.schedule.batch_size * request.processes
-        words = (str(self.words),) if request.needs_keywords else ()
-        command = ("sclip", "checkup", str(request.shards), *self._start(), *(("--keywords", *words) if words else ()))
+        words = ("--keywords", str(self.words)) if request.needs_keywords else ()
+        command = ("sclip", "checkup", str(request.shards), *self._start(), *words)
         command += ("--batch-size", str(batch), "--device", request.device, *self._language())
         command += ("--out", str(picture), "--json", str(self.checkup))
-        inputs = (str(request.paired), str(request.unpaired), *words, *self._start_inputs())
+        inputs = (str(request.paired), str(request.unpaired), *words[1:], *self._start_inputs())
         return Step("checkup", command, (picture, self.checkup), inputs)
 
     def keywords_step(self) -> Step:
@@ -108,12 +108,8 @@ class Plan:
         request, schedule = self.request, self.request.schedule
         found: dict[str, Flag] = {"model": request.model}
         found |= {"pretrained": request.pretrained} if request.pretrained else {}
-        found |= {
-            "train-data": str(request.paired),
-            "batch-size": schedule.batch_size,
-            "lr": request.lr or schedule.rate,
-        }
-        found |= {"warmup": schedule.warmup, "epochs": schedule.epochs}
+        found |= {"train-data": str(request.paired), "batch-size": schedule.batch_size}
+        found |= {"lr": request.lr or schedule.rate, "warmup": schedule.warmup, "epochs": schedule.epochs}
         found |= {"workers": request.workers}
         found |= {"precision": request.precision} | ({} if request.device == "cuda" else {"device": request.device})
         every = -(-schedule.epochs // KEPT)  # what is measured is what is saved
