@@ -63,10 +63,11 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, flag) is not None and getattr(args, flag) > MOST[flag]:
             raise UsageError(f"--{flag} must be at most {MOST[flag]}, got {getattr(args, flag)}")
     from sclip_plugin.commands.study import run_study, spec
+    from sclip_plugin.commands.study.launchers.local import Local
 
     seeds = list(range(args.seeds)) if args.seeds else None
     study = spec.load(spec.locate(STUDY), args.out, base=args.bench, seeds=seeds, steps=args.steps)
-    status = run_study(study, args.out, jobs=args.jobs)
+    status = run_study(study, args.out, Local(args.jobs))
     _draw_panel(args.out, study.seeds[0])
     return status
 

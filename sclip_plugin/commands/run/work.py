@@ -8,8 +8,8 @@ from typing import Final
 from tqdm import tqdm
 
 from sclip_plugin.commands.study.folder import Folder
-from sclip_plugin.commands.study.runner import END_OF_EPOCH
 from sclip_plugin.commands.study.steps import Step
+from sclip_plugin.commands.study.tasks import END_OF_EPOCH
 
 _CHECKPOINT: Final = re.compile(r"epoch_(\d+)\.pt")
 

@@ -34,7 +34,7 @@ PARTS = {names.MEAN_RECALL: names.RECALLS, names.REGION_RECALL: names.REGION_MET
 # what reading JSON or NumPy's archives, and taking values out of them, may raise where a file is not what was written
 _DAMAGED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 _UNREADABLE = (OSError, EOFError, BadZipFile)
-_LOSS = re.compile(r"Train Epoch: .*?Contrastive_loss: ([\d.eE+-]+|nan|inf)")
+_LOSS = re.compile(r"(Train Epoch: \d+ \[ *\d+/).*?Contrastive_loss: ([\d.eE+-]+|nan|inf)")
 _CHECKPOINT = re.compile(r"epoch_(\d+)\.pt$")
 
 
@@ -218,17 +218,20 @@ def _epoch(checkpoint: str) -> int:
 
 
 def read_log(path: Path) -> tuple[list[float], list[str]]:
-    """The contrastive losses and the plugin's warnings in a run's log."""
-    losses: list[float] = []
+    """The contrastive losses and the plugin's warnings in a run's log.
+
+    A run that went on where it was ended has logged the steps of the broken epoch twice; the second time counts.
+    """
+    losses: dict[str, float] = {}
     warnings: list[str] = []
     if not path.exists():
-        return losses, warnings
+        return [], warnings
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if found := _LOSS.search(line):
-            losses.append(float(found[1]))
+            losses[found[1]] = float(found[2])
         elif "| WARNING |" in line and "sclip_plugin: " in line:
             warnings.append(line.partition("sclip_plugin: ")[2])
-    return losses, warnings
+    return list(losses.values()), warnings
 
 
 def read_diagnostics(folder: Path) -> tuple[dict[str, float], bytes | None]:

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from sclip_plugin.atomic import write_atomic
 from sclip_plugin.commands.study.fingerprint import fingerprint
@@ -45,14 +45,15 @@ class Folder:
 
     Args:
         root: the folder; it is made when the first step runs.
+        resume: whether steps that can (`Step.resume`) keep their state while they run, and go on where they were ended.
 
     Attributes:
         products: what its steps made.
         stopped: True once `stop` has been called.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, resume: bool = False) -> None:
+        self.root, self.resume = root, resume
         self.products = Products(root)
         self._running: set[subprocess.Popen[str]] = set()
         self.stopped = False
@@ -97,10 +98,11 @@ class Folder:
         self.products.check(step)
         self.marker(step).unlink(missing_ok=True)
         if not leave_products:
+            self._begun(step).unlink(missing_ok=True)
             self.products.remove(step)
 
     def seconds(self, name: str) -> float | None:
-        """How long the step of that name ran; None where it is not finished."""
+        """How long the step of that name ran; None where it is not finished, or was done in several parts."""
         found = self._read(name).get("seconds")
         return found if isinstance(found, int | float) else None
 
@@ -124,13 +126,15 @@ class Folder:
             UsageError: a product is there that the study did not make; then nothing has been removed.
             DataError: its log cannot be written.
         """
-        self._make_room(step, leave_products=go_on)
+        goes_on = go_on or self._resumes(step)
+        self._make_room(step, leave_products=goes_on)
         start, log = time.monotonic(), self.log(step)
         log.parent.mkdir(parents=True, exist_ok=True)
         self.products.begin(step)
         write_atomic(self._begun(step), json.dumps(description(step), indent=1) + "\n")
         try:
-            status = self._run(step, log, each_line, environment or {})
+            with open(log, "a" if goes_on else "w", encoding="utf-8") as file:
+                status = self._run(step, file, each_line, environment or {})
         except BrokenPipeError:
             raise
         except OSError as error:  # the command has been ended; a full disk, say
@@ -143,8 +147,15 @@ class Folder:
         for product in step.products:
             if not product.exists():
                 raise StepFailed(f"`{step.shown}` ended without writing {product}; see {log}", status)
-        done = {**description(step), "seconds": round(time.monotonic() - start, 1)}
+        seconds = None if goes_on else round(time.monotonic() - start, 1)
+        done = {**description(step), "seconds": seconds}
         write_atomic(self.marker(step), json.dumps(done, indent=1) + "\n")
+
+    def _resumes(self, step: Step) -> bool:
+        """True where a step that can go on was ended, with the same words on the same inputs, and left a state."""
+        if not self.resume or step.resume is None or not step.resume.state.exists() or self.finished(step):
+            return False
+        return self.begun(step)
 
     def stop(self) -> None:
         """End what runs, and let nothing more begin."""
@@ -152,35 +163,34 @@ class Folder:
         for process in list(self._running):
             process.terminate()
 
-    def _run(self, step: Step, log: Path, each_line: Callable[[str], object], environment: dict[str, str]) -> int:
+    def _run(self, step: Step, log: TextIO, each_line: Callable[[str], object], environment: dict[str, str]) -> int:
         threads = {"OMP_NUM_THREADS": str(step.threads)} if step.threads else {}
-        with open(log, "w", encoding="utf-8") as file:
-            process = subprocess.Popen(
-                step.argv,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                env={**os.environ, IN_STUDY: "1", **threads, **environment},
-                preexec_fn=_end_with_parent(),
-            )
-            assert process.stdout is not None  # a pipe was asked for
-            self._running.add(process)
-            try:
-                if self.stopped:
-                    process.terminate()
-                for line in process.stdout:
-                    file.write(line)
-                    file.flush()
-                    each_line(line)
-                return process.wait()
-            except BaseException:
+        process = subprocess.Popen(
+            [*step.argv, *(step.resume.words if self.resume and step.resume else ())],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, IN_STUDY: "1", **threads, **environment},
+            preexec_fn=_child_of_study(),
+        )
+        assert process.stdout is not None  # a pipe was asked for
+        self._running.add(process)
+        try:
+            if self.stopped:
                 process.terminate()
-                process.wait()
-                raise
-            finally:
-                self._running.discard(process)
+            for line in process.stdout:
+                log.write(line)
+                log.flush()
+                each_line(line)
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        finally:
+            self._running.discard(process)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -204,9 +214,18 @@ def _last_words(log: Path) -> str:
     return lines[-1][:300] if lines else "no output"
 
 
-def _end_with_parent() -> Callable[[], object] | None:
-    """On Linux, a function that makes a child process end when the study's process is killed."""
+def _child_of_study() -> Callable[[], object] | None:
+    """On Linux, a function that readies a child process: it ends when the study's process is killed.
+
+    A batch system warns all processes of a job by SIGUSR2, which ends a process that knows nothing of it. The study's
+    own process answers it, and the child goes on until it is told to end.
+    """
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None).prctl  # looked up before the fork
-    return lambda: prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+    def ready() -> None:
+        prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+    return ready

@@ -14,9 +14,23 @@ from sclip_plugin.evaluation.weights import WEIGHTS
 
 REPEATED = ("zeroshot-data",)  # flags of open_clip_train.main that are given once for each value
 TRAINING = "open_clip_train.main"
+LATEST = "epoch_latest.pt"  # where open_clip's --save-most-recent keeps the last whole epoch
 SEEDED_TRAINING = "sclip_plugin.commands.study.stock"  # the same with a seeded shuffle, see there
 BATCH_SIZE, EPOCHS = 64, 32  # open_clip's defaults
 PARTS_OF_A_SET = ("test", "train", "val", "images")  # folders in which an evaluation set has files; not all have each
+
+
+@dataclass(frozen=True)
+class Resume:
+    """How a command goes on where it was ended.
+
+    Attributes:
+        words: further words of the command, with which it keeps its state and goes on from what it finds.
+        state: the file that it goes on from.
+    """
+
+    words: tuple[str, ...]
+    state: Path
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,7 @@ class Step:
         inputs: what it reads; it runs again where they change. Words that name no file or folder do no harm.
         module: the module that runs in place of `TRAINING`, which is what is shown; None where that itself runs.
         threads: CPU threads that it may use; None leaves that to torch.
+        resume: how it goes on where it was ended; None where it can only start anew.
     """
 
     name: str
@@ -38,6 +53,7 @@ class Step:
     inputs: tuple[str, ...] = ()
     module: str | None = None
     threads: int | None = None
+    resume: Resume | None = None
 
     @property
     def shown(self) -> str:
@@ -130,6 +146,7 @@ def train_step(study: Study, run: StudyRun, out: Path) -> Step:
         inputs=_inputs(arm),
         module=SEEDED_TRAINING if arm.stock else None,
         threads=study.threads,
+        resume=Resume(("--save-most-recent", "--resume", "latest"), out / "runs" / run.name / "checkpoints" / LATEST),
     )
 
 

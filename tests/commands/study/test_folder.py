@@ -7,7 +7,7 @@ import pytest
 
 from sclip_plugin.commands.study.fingerprint import fingerprint
 from sclip_plugin.commands.study.folder import Folder, StepFailed
-from sclip_plugin.commands.study.steps import Step
+from sclip_plugin.commands.study.steps import Resume, Step
 from sclip_plugin.errors import DataError, UsageError
 
 
@@ -57,6 +57,56 @@ def test_a_step_runs_again_where_its_inputs_changed(tmp_path):
     assert folder.finished(step)
     source.write_text("b")
     assert not folder.finished(step)
+
+
+def resumable(tmp_path, end):
+    """A step that writes down how it is called, keeps a state, and ends with a status."""
+    state, product = tmp_path / "product" / "state", tmp_path / "product"
+    text = f"""
+import pathlib, sys
+pathlib.Path({str(product)!r}).mkdir(exist_ok=True)
+with open({str(state)!r}, "a") as file:
+    file.write(sys.argv[-1] + " ")
+print("said", sys.argv[-1])
+raise SystemExit({end})
+"""
+    return script(tmp_path / "job.py", text, product, inputs=(str(tmp_path / "in"),), resume=Resume(("--on",), state))
+
+
+def test_a_step_goes_on_where_it_was_ended_if_the_folder_says_so(tmp_path):
+    (tmp_path / "in").write_text("a")
+    folder, state = Folder(tmp_path, resume=True), tmp_path / "product" / "state"
+    with pytest.raises(StepFailed):
+        folder.run(resumable(tmp_path, 1))
+    folder.run(resumable(tmp_path, 0))
+    assert state.read_text() == "--on --on "
+    assert folder.log(resumable(tmp_path, 0)).read_text() == "said --on\nsaid --on\n"
+    assert folder.seconds("job") is None
+    assert folder.finished(resumable(tmp_path, 0))
+    folder.run(resumable(tmp_path, 0))  # what is finished begins anew
+    assert state.read_text() == "--on "
+    assert folder.seconds("job") is not None
+
+
+def test_a_step_begins_anew_on_other_inputs_and_in_a_folder_that_does_not_resume(tmp_path):
+    state, step = tmp_path / "product" / "state", resumable(tmp_path, 1)
+    for text in ("a", "b"):
+        (tmp_path / "in").write_text(text)
+        with pytest.raises(StepFailed):
+            Folder(tmp_path, resume=True).run(step)
+        assert state.read_text() == "--on "
+    with pytest.raises(StepFailed):
+        Folder(tmp_path).run(step)
+    assert state.read_text() == f"{tmp_path / 'job.py'} "
+    with pytest.raises(StepFailed):  # whose state is that of a folder that does not resume
+        Folder(tmp_path, resume=True).run(step)
+    assert state.read_text() == "--on "
+
+
+def test_a_warning_of_a_batch_system_does_not_end_the_command(tmp_path):
+    text = f"import os, signal; os.kill(os.getpid(), signal.SIGUSR2); open({str(tmp_path / 'p')!r}, 'w')"
+    Folder(tmp_path).run(script(tmp_path / "job.py", text, tmp_path / "p"))
+    assert (tmp_path / "p").exists()
 
 
 def test_a_folder_is_known_by_its_files_and_its_manifest(tmp_path):

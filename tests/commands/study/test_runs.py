@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -12,20 +10,17 @@ from sclip_plugin import cli
 from sclip_plugin.atomic import write_atomic
 from sclip_plugin.commands.study import check, spec, steps
 from sclip_plugin.commands.study.folder import Folder, StepFailed, description
+from sclip_plugin.commands.study.launchers.local import Local
 from sclip_plugin.commands.study.runner import Runner
+from sclip_plugin.commands.study.tasks import Training
 from sclip_plugin.errors import UsageError
 from tests.helpers.processes import follow
-
-
-def start(file, out, jobs=1):
-    command = [sys.executable, "-m", "sclip_plugin.cli", "study", str(file), "--out", str(out), "--jobs", str(jobs)]
-    command.append("--trust")
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+from tests.helpers.study import start
 
 
 @pytest.mark.slow
 def test_a_study_killed_while_training_gives_the_same_table(file, tmp_path):
-    whole = start(file, tmp_path / "whole", jobs=2)
+    whole = start(file, tmp_path / "whole", "--jobs", "2")
     assert whole.wait() == 0, whole.stdout.read()[-2000:]
     table = (tmp_path / "whole" / "table.md").read_text()
     assert "| plain " in table
@@ -59,25 +54,25 @@ def test_a_second_process_in_one_folder_is_refused(file, tmp_path):
     with open(tmp_path / "o" / ".lock", "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(UsageError, match="another process is at work on this study"):
-            Runner(study, tmp_path / "o").run()
+            Runner(study, tmp_path / "o", Local()).run()
 
 
 def failing(monkeypatch, status):
     done = []
 
-    def train(self, run, environment):
-        done.append((run.name, environment))
-        if run.arm.name == "plain":
+    def carry_out(self, folder, hearer, environment):
+        done.append((self.name, environment))
+        if self.run.arm.name == "plain":
             raise StepFailed("no luck", status)
 
-    monkeypatch.setattr(Runner, "_train_and_evaluate", train)
+    monkeypatch.setattr(Training, "carry_out", carry_out)
     monkeypatch.setattr(check, "check_arms", lambda study, out: None)
     return done
 
 
 def test_a_failed_run_is_noted_and_the_others_go_on(file, tmp_path, monkeypatch):
     done = failing(monkeypatch, 1)
-    runner = Runner(spec.load(file, tmp_path / "o", seeds=[0, 1]), tmp_path / "o", jobs=2, gpus=("4", "7"))
+    runner = Runner(spec.load(file, tmp_path / "o", seeds=[0, 1]), tmp_path / "o", Local(2, ("4", "7")))
     runner.run()
     assert runner.failed == {"plain-0": "no luck", "plain-1": "no luck"}
     assert sorted(name for name, _ in done) == ["full-0", "full-1", "plain-0", "plain-1"]
@@ -106,24 +101,24 @@ def pretend(monkeypatch):
 @pytest.mark.parametrize("keep", ["last", "none", "all"])
 def test_another_evaluation_set_needs_no_training(file, tmp_path, monkeypatch, keep):
     done = pretend(monkeypatch)
-    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", keep=keep).run()
+    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", Local(), keep).run()
     assert done == ["train-plain-4", "eval-plain-4", "train-full-4", "eval-full-4"]
     done.clear()
-    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", keep=keep).run()
+    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", Local(), keep).run()
     assert done == []
     file.write_text(file.read_text().replace("things = ", "other = "))
-    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", keep=keep).run()
+    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", Local(), keep).run()
     assert done == (["train-plain-4"] * (keep == "none") + ["eval-plain-4"] + ["train-full-4"] * (keep == "none")) + [
         "eval-full-4"
     ]
     done.clear()
-    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", keep=keep).run()
+    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", Local(), keep).run()
     assert done == []
 
 
 def test_measures_of_other_flags_are_not_reported(file, tmp_path, monkeypatch):
     pretend(monkeypatch)
-    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o").run()
+    Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", Local()).run()
     result = tmp_path / "o" / "results" / "plain-4.json"
     assert result.exists()
 
@@ -132,7 +127,7 @@ def test_measures_of_other_flags_are_not_reported(file, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Folder, "run", fail)
     file.write_text(file.read_text().replace("lr = 1e-3", "lr = 1e-2"))
-    runner = Runner(spec.load(file, tmp_path / "o"), tmp_path / "o")
+    runner = Runner(spec.load(file, tmp_path / "o"), tmp_path / "o", Local())
     runner.run()
     assert set(runner.failed) == {"plain-4", "full-4"}
     assert not result.exists()
@@ -141,7 +136,7 @@ def test_measures_of_other_flags_are_not_reported(file, tmp_path, monkeypatch):
 def test_wrong_flags_end_the_study(file, tmp_path, monkeypatch):
     done = failing(monkeypatch, 2)
     with pytest.raises(StepFailed, match="no luck"):
-        Runner(spec.load(file, tmp_path / "o", seeds=[0, 1]), tmp_path / "o").run()
+        Runner(spec.load(file, tmp_path / "o", seeds=[0, 1]), tmp_path / "o", Local()).run()
     assert len(done) == 1
 
 
