@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
     seeds = list(range(args.seeds)) if args.seeds else None
     study = spec.load(spec.locate(STUDY), args.out, base=args.bench, seeds=seeds, steps=args.steps)
-    status = run_study(study, args.out, Local(args.jobs))
+    status = run_study(study, args.out, launcher=Local(args.jobs))
     _draw_panel(args.out, study.seeds[0])
     return status
 

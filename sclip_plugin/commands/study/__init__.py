@@ -112,10 +112,10 @@ def run(args: argparse.Namespace) -> int:
         return _show_plan(study, out, launcher, args.keep_checkpoints)
     if not args.report_only:
         require_trust(study, out, base, args.trust)
-    return run_study(study, out, launcher, keep=args.keep_checkpoints, train=not args.report_only)
+    return run_study(study, out, launcher=launcher, keep=args.keep_checkpoints, train=not args.report_only)
 
 
-def run_study(study: "Study", out: Path, launcher: "Launcher", *, keep: str = "last", train: bool = True) -> int:
+def run_study(study: "Study", out: Path, *, launcher: "Launcher", keep: str = "last", train: bool = True) -> int:
     """Run a study, print its tables, write `table.md`, `report.html` and `report.png`.
 
     Args:

@@ -59,10 +59,17 @@ def write_run(out, name, skill, seed):
     (out / "results" / f"{name}.json").write_text(json.dumps(report_))
     log = out / "runs" / name / "out.log"
     log.parent.mkdir(parents=True)
-    line = "2026 | INFO | Train Epoch: 0 [8/8 (100%)] Logit Scale: 2.0 Contrastive_loss: {:.5f} (1.0) Loss: 9.0 (9.0)\n"
+    line = (
+        "2026 | INFO | Train Epoch: {} [8/8 (100%)] Logit Scale: 2.0 Contrastive_loss: {:.5f} (1.0) Loss: 9.0 (9.0)\n"
+    )
     warning = "2026 | WARNING | sclip_plugin: pseudo-labels <collapse>\n"
-    log.write_text("".join(line.format(3 - n / 10) for n in range(20)) + warning * (skill > 0.6))
+    log.write_text("".join(line.format(n, 3 - n / 10) for n in range(20)) + warning * (skill > 0.6))
     return found
+
+
+# epoch and samples, loss; training was ended in epoch 1 and went on from its beginning
+LOGGED = [("0 [ 8/16 (50%)]", 3.0), ("0 [16/16 (100%)]", 2.0), ("1 [ 8/16 (50%)]", 1.5)]
+LOGGED += [("1 [ 8/16 (50%)]", 1.4), ("1 [16/16 (100%)]", 1.0)]
 
 
 @pytest.fixture
@@ -309,6 +316,12 @@ def test_logs_give_losses_and_warnings(out):
     losses, warnings = collect.read_log(out / "runs" / "plain-0" / "out.log")
     assert losses[:2] == [3.0, 2.9]
     assert warnings == ["pseudo-labels <collapse>"]
+
+
+def test_the_steps_of_a_broken_epoch_count_once(tmp_path):
+    lines = [f"Train Epoch: {n} Contrastive_loss: {loss} (1.0)\n" for n, loss in LOGGED]
+    (tmp_path / "out.log").write_text("".join(lines))
+    assert collect.read_log(tmp_path / "out.log")[0] == [3.0, 2.0, 1.4, 1.0]
 
 
 def test_transfer_stands_in_the_tables_with_its_intervals(tmp_path):

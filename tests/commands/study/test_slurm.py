@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -19,7 +21,6 @@ from sclip_plugin.commands.study.steps import Step
 from sclip_plugin.commands.study.tasks import StartModel
 from sclip_plugin.errors import DataError, UsageError
 from tests.helpers import fake_slurm
-from tests.helpers.processes import follow
 from tests.helpers.study import start
 
 WAITS = """
@@ -177,30 +178,35 @@ def test_two_jobs_never_work_on_one_task(jobs, study, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_preempted_jobs_go_on_and_give_the_table_of_this_machine(jobs, file, tmp_path):
+def test_a_preempted_job_goes_on_and_the_table_is_that_of_this_machine(jobs, file, tmp_path, monkeypatch, capsys):
     file.write_text(file.read_text().replace("[arms.plain]\n", '[arms.plain]\nloss = "clip"\n'))
-    local = start(file, tmp_path / "local", "--jobs", "2")
-    out = tmp_path / "out"
-    first = start(file, out, "--launcher", "slurm", "--time", "30", "--jobs", "2")
-    follow(out / "logs" / "train-full-4.log", "Train Epoch: 1", first)
-    names = json.loads((out / "jobs.json").read_text())
-    fake_slurm.send(jobs, names["full-4"]["job"], signal.SIGKILL, "PREEMPTED")
-    said = first.communicate()[0]
-    assert first.returncode == 1, said[-2000:]
-    assert "full-4: failed: job 100_1 ended before its work was done (Slurm's state: PREEMPTED)" in said
-    again = start(file, out, "--launcher", "slurm", "--time", "30")
-    said = again.communicate()[0]
-    assert again.returncode == 0, said[-2000:]
+    local, out = start(file, tmp_path / "local"), tmp_path / "out"
+    words = ["study", str(file), "--out", str(out), "--trust", "--launcher", "slurm", "--time", "30"]
+    log = out / "logs" / "train-full-4.log"
+
+    def preempt(seconds):
+        if log.exists() and "Train Epoch: 1" in log.read_text() and fake_slurm.states(jobs)["100_1"] == "RUNNING":
+            fake_slurm.send(jobs, "100_1", signal.SIGKILL, "PREEMPTED")
+            monkeypatch.setattr(slurm, "sleep", sleep)
+        sleep(seconds)
+
+    monkeypatch.setattr(slurm, "sleep", preempt)
+    assert cli.main(words) == 1
+    assert (
+        "full-4: failed: job 100_1 ended before its work was done (Slurm's state: PREEMPTED)" in capsys.readouterr().out
+    )
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out
     assert "1 finished runs are kept" in said
     assert "1 jobs submitted: 101" in said
-    assert "Found latest resume checkpoint" in (out / "logs" / "train-full-4.log").read_text()
+    assert "Found latest resume checkpoint" in log.read_text()
     assert local.wait() == 0, local.stdout.read()[-2000:]
     assert (out / "table.md").read_text() == (tmp_path / "local" / "table.md").read_text()
     assert [path.name for path in (out / "runs" / "full-4" / "checkpoints").glob("*.pt")] == ["epoch_3.pt"]
 
 
 def test_submitit_is_named_where_it_is_missing(jobs, study, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "submitit", None)
+    monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UsageError, match=r"--launcher slurm needs submitit: pip install 'sclip-plugin\[slurm\]'"):
         carry_out(study, Folder(tmp_path), [])
 
