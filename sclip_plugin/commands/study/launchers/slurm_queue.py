@@ -4,7 +4,7 @@ submitit asks `sacct` instead, which not every cluster has. A job that was preem
 there. What stands in the queue does neither.
 """
 
-import getpass
+import os
 import subprocess
 
 from sclip_plugin.errors import DataError
@@ -16,7 +16,7 @@ def queued() -> dict[str, str]:
     Raises:
         DataError: squeue failed.
     """
-    command = ["squeue", "--noheader", "--array", "--user", getpass.getuser(), "--format", "%i %T"]
+    command = ["squeue", "--noheader", "--array", "--user", str(os.getuid()), "--format", "%i %T"]
     asked = subprocess.run(command, capture_output=True, text=True)
     if asked.returncode:
         said = asked.stderr.strip().splitlines() or [f"status {asked.returncode}"]
