@@ -220,11 +220,12 @@ def test_slurm_is_missed_before_anything_runs(study, tmp_path, monkeypatch):
 def test_a_dry_run_shows_jobs_and_changes_nothing(file, tmp_path, capsys):
     words = ["study", str(file), "--out", str(tmp_path / "o"), "--dry-run"]
     more = ["--launcher", "slurm", "--time", "1:30:00", "--slurm-partition", "gpu", "--slurm-parameter", "account=lab"]
+    more += ["--slurm-parameter", "setup=module load cuda", "--slurm-parameter", "exclusive"]
     assert cli.main([*words, *more, "--jobs", "2"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "would submit 2 jobs:"
-    options = ["--time=90", "--partition=gpu", "--cpus-per-task=2", "--account=lab", "--array=…%2"]
-    assert {f"  #SBATCH {option}" for option in options} <= set(said)
+    options = ["--time=90", "--partition=gpu", "--cpus-per-task=2", "--account=lab", "--array=…%2", "--exclusive"]
+    assert {"  setup: module load cuda", *(f"  #SBATCH {option}" for option in options)} <= set(said)
     assert not any("gpus" in line for line in said)  # all arms train on the CPU
     assert [line for line in said if line.endswith(":")][1:] == ["plain-4:", "full-4:"]
     assert sum(line.startswith("  $ python -m open_clip_train.main") for line in said) == 2

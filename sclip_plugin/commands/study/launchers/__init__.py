@@ -40,8 +40,8 @@ class Launcher(Protocol):
         """What `carry_out` would do, line by line."""
 
 
-def commands(tasks: Iterable[Task]) -> Iterator[str]:
-    """The commands of tasks, below their names."""
+def commands(tasks: Iterable[Task], folder: Folder) -> Iterator[str]:
+    """The commands of tasks that are not finished, below the tasks' names."""
     for task in tasks:
         yield f"{task.name}:"
-        yield from (f"  $ {step.shown}" for step in task.steps())
+        yield from (f"  $ {step.shown}" for step in task.steps() if not folder.finished(step))

@@ -61,7 +61,7 @@ class Local:
     def plan(self, study: Study, folder: Folder, tasks: list[Task]) -> Iterator[str]:
         """What `carry_out` would do, line by line."""
         yield f"would run on this machine, {self.jobs} at a time:"
-        yield from commands(tasks)
+        yield from commands(tasks, folder)
 
 
 def _print(text: str) -> None:

@@ -95,8 +95,8 @@ class Slurm:
         new = [task for task in tasks if task.name not in known]
         if new:
             yield f"would submit {len(new)} jobs:"
-            yield from (f"  #SBATCH {text}" for text in _options(self.settings.parameters(study)))
-            yield from commands(new)
+            yield from _script(self.settings.parameters(study))
+            yield from commands(new, folder)
 
     def _submit(self, study: Study, folder: Folder, tasks: list[Task]) -> dict[str, Submitted]:
         import submitit
@@ -241,13 +241,16 @@ def _last_line(text: str) -> str:
     return lines[-1][:300] if lines else "no message"
 
 
-def _options(parameters: Mapping[str, object]) -> Iterator[str]:
-    """The parameters as lines of a batch script, where they are Slurm's."""
+def _script(parameters: Mapping[str, object]) -> Iterator[str]:
+    """What the parameters add to a batch script, line by line."""
     for name, value in parameters.items():
         if name == "additional_parameters" and isinstance(value, dict):
-            yield from _options(value)
+            yield from _script(value)
+        elif isinstance(value, list):
+            yield from (f"  {name}: {text}" for text in value)
         elif name == "array_parallelism":
-            yield f"--array=…%{value}"
+            yield f"  #SBATCH --array=…%{value}"
+        elif name == "signal_delay_s":
+            yield f"  #SBATCH --signal=…@{value}"
         else:
-            text = " ; ".join(value) if isinstance(value, list) else value
-            yield f"--{name.replace('_', '-')}" + ("" if text is True else f"={shlex.quote(str(text))}")
+            yield f"  #SBATCH --{name.replace('_', '-')}" + ("" if value is True else f"={shlex.quote(str(value))}")
