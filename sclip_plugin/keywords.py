@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sclip_plugin.errors import DataError
+from sclip_plugin.storage.location import location
 
 if TYPE_CHECKING:  # reading keyword files costs no import of torch
     from torch import Tensor
@@ -28,14 +29,14 @@ def read_lines(path: str | Path, what: str) -> list[str]:
     """The lines of a text file that holds a word, a phrase or a name on each.
 
     Args:
-        path: the file.
+        path: the file, by path or URL.
         what: what messages call it.
 
     Raises:
         DataError: it cannot be read, or is not UTF-8 text of such lines.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = location(str(path)).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{what}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     except OSError as error:

@@ -1,5 +1,7 @@
 """Where the bytes of an image are: in a file of its own, in a part of a larger file, or in rows of pixels.
 
+Files may be objects of a store; of these the whole image is read at once.
+
 A `Locator` is what the scratch index stores; `open_image` turns it into a `StoredImage`, which gives the bytes.
 """
 
@@ -11,6 +13,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Protocol
 
 from sclip_plugin.errors import UsageError
+from sclip_plugin.storage import objects
+from sclip_plugin.storage.urls import is_url
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -24,7 +28,7 @@ class Locator(NamedTuple):
 
     Attributes:
         form: "file", "slice" or "pixels", as `open_image` knows them.
-        path: the file.
+        path: the file, or its URL.
         offset: of a slice: its first byte; of pixels: the row; -1 for a whole file.
         length: bytes; -1 for a whole file.
     """
@@ -73,10 +77,10 @@ class FileImage:
 
     @property
     def size(self) -> int:
-        return os.path.getsize(self.path)
+        return (objects.size(self.path) or 0) if is_url(self.path) else os.path.getsize(self.path)
 
     def open(self) -> BinaryIO:
-        return open(self.path, "rb")
+        return io.BytesIO(objects.read(self.path)) if is_url(self.path) else open(self.path, "rb")
 
     def read(self) -> bytes:
         with self.open() as file:
@@ -100,9 +104,13 @@ class SliceImage:
         return self.length
 
     def open(self) -> BinaryIO:
+        if is_url(self.path):
+            return io.BytesIO(self.read())
         return io.BufferedReader(_Window(self.path, self.offset, self.length))
 
     def read(self) -> bytes:
+        if is_url(self.path):
+            return objects.read(self.path, self.offset, self.offset + self.length)
         with open(self.path, "rb") as file:
             file.seek(self.offset)
             return file.read(self.length)

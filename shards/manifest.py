@@ -5,10 +5,10 @@ The file may have been damaged or changed by hand, so that it is checked where i
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypedDict, TypeGuard
 
 from sclip_plugin.errors import DataError
+from sclip_plugin.storage.location import Location
 
 
 class ItemCounts(TypedDict):
@@ -65,7 +65,7 @@ class Manifest(Origin):
     plan: str
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Location) -> Manifest:
     """The manifest in a file.
 
     Raises:
@@ -77,7 +77,7 @@ def read_manifest(path: Path) -> Manifest:
     return found
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Location) -> Any:
     """What a JSON file holds; None where there is no such file, or no JSON in it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

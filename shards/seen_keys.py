@@ -3,10 +3,10 @@
 import os
 import sqlite3
 import tempfile
-from pathlib import Path
 from types import TracebackType
 
 from sclip_plugin.errors import DataError
+from sclip_plugin.storage.location import Location
 
 
 class SeenKeys:
@@ -28,7 +28,7 @@ class SeenKeys:
     ) -> None:
         self._db.close()
 
-    def add(self, key: str, shard: Path) -> str | None:
+    def add(self, key: str, shard: Location) -> str | None:
         """Remember a key of a shard; returns the shard in which it came before, as `paired/000000.tar`, or None.
 
         Raises:

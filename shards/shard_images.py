@@ -2,15 +2,15 @@
 
 import hashlib
 from collections.abc import Container, Iterable, Iterator
-from pathlib import Path
 
 from sclip_plugin.data import tar
 from sclip_plugin.data.samples import IMAGE_SUFFIXES
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.locator import SliceImage
+from sclip_plugin.storage.location import Location, tars
 
 
-def images(shards: Iterable[Path]) -> Iterator[tuple[Path, str, SliceImage]]:
+def images(shards: Iterable[Location]) -> Iterator[tuple[Location, str, SliceImage]]:
     """(shard, key, image) of every image member; a damaged shard gives what stands before the damage."""
     for shard in shards:
         try:
@@ -28,22 +28,22 @@ def digest(image: SliceImage) -> bytes:
     return hashlib.sha256(image.read()).digest()
 
 
-def training_shards(root: Path) -> list[Path]:
+def training_shards(root: Location) -> list[Location]:
     """The tars of `paired/` and `unpaired/` in a folder, which need not be there."""
     folders = [root / layout.shard_folder(kind) for kind in (layout.PAIRED, layout.UNPAIRED)]
-    return [shard for folder in folders for shard in sorted(folder.glob("*.tar"))]
+    return [shard for folder in folders for shard in tars(folder)]
 
 
-def trained_digests(root: Path, sizes: Container[int]) -> Iterator[tuple[str, bytes]]:
+def trained_digests(root: Location, sizes: Container[int]) -> Iterator[tuple[str, bytes]]:
     """(shard and key, SHA-256) of the images of a training set; of those of other sizes nothing but headers is read."""
     for shard, key, image in images(training_shards(root)):
         if image.size in sizes:
             yield f"{shard}: {key}", digest(image)
 
 
-def in_training(shards: Iterable[Path], root: Path) -> Iterator[tuple[Path, str, str]]:
+def in_training(shards: Iterable[Location], root: Location) -> Iterator[tuple[Location, str, str]]:
     """(shard, key, place in training) of each image of these shards whose bytes are in the training set at `root`."""
-    sizes, held = set[int](), dict[bytes, list[tuple[Path, str]]]()
+    sizes, held = set[int](), dict[bytes, list[tuple[Location, str]]]()
     for shard, key, image in images(shards):
         sizes.add(image.size)
         held.setdefault(digest(image), []).append((shard, key))

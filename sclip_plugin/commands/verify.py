@@ -21,13 +21,14 @@ from sclip_plugin.shards.verification.faults import Faults
 from sclip_plugin.shards.verification.findings import Findings
 from sclip_plugin.shards.verification.parts import Part
 from sclip_plugin.shards.verification.verification import verify
+from sclip_plugin.storage.location import location
 
 LINES = 2  # lines of thumbnails for each part on the contact sheet
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `sclip verify`."""
-    parser.add_argument("folder", metavar="DIR", help="folder that sclip convert wrote, or any folder of tars")
+    parser.add_argument("folder", metavar="DIR", help="folder or URL that sclip convert wrote, or of any tars")
     parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="threads")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="write a contact sheet of a few samples")
 
@@ -36,7 +37,7 @@ def run(args: Namespace) -> int:
     """Check everything and print what was found; returns 1 where there is a fault, else 0."""
     if args.workers < 1:
         raise UsageError(f"--workers must be at least 1, got {args.workers}")
-    found = verify(Path(args.folder), args.workers, COLUMNS if args.sheet else 0)
+    found = verify(location(args.folder), args.workers, COLUMNS if args.sheet else 0)
     _print_findings(found.findings)
     _print_faults(found.faults)
     if args.sheet:

@@ -1,6 +1,7 @@
 """A sample of a shard, as bytes: reading samples by position, and finding the image and the captions in one."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator
 
@@ -19,7 +20,7 @@ class Skip(Exception):
 def read_samples(url: str, first: int, stop: int | None, faults: Counter) -> Iterator[tuple[int, Members]]:
     """(position, members) of the samples of a shard at positions first … stop-1.
 
-    Members before `first` are not read from a local file, only passed over. A shard that cannot be opened or ends too
+    Members before `first` are not read, only passed over. A shard that cannot be opened or ends too
     early gives what it holds.
 
     Args:
@@ -28,6 +29,9 @@ def read_samples(url: str, first: int, stop: int | None, faults: Counter) -> Ite
         stop: position after the last one; None: to the end of the shard.
         faults: `UNREADABLE_SHARD` and `MISSING` are counted here, by the number of samples that are missing (1 where it
             is unknown).
+
+    Raises:
+        StoreDown: a store does not answer, however often it is asked.
     """
     position = first
     try:
@@ -35,8 +39,10 @@ def read_samples(url: str, first: int, stop: int | None, faults: Counter) -> Ite
             for position, _, members in tar.samples(archive, lambda one, _: tar.read(archive, one), first, stop):
                 yield position, members
                 position += 1
-    except tar.UNREADABLE:
+    except tar.UNREADABLE as error:
         faults[UNREADABLE_SHARD] += max(1, (stop if stop is not None else position + 1) - position)
+        if not tar.is_local(url):  # nobody else can look at it in passing
+            logging.warning(f"sclip_plugin: {url}: {' '.join(str(error).removeprefix(f'{url}: ').split())}")
         return
     if stop is not None and position < stop:
         faults[MISSING] += stop - position

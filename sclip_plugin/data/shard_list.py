@@ -1,15 +1,16 @@
 """Which shards a pattern names, and how many samples each holds.
 
-A pattern is what open_clip takes for `--train-data`: braces, `::` between sources, URLs, pipes; a folder stands for its
-sorted `*.tar`.
+A pattern is what open_clip takes for `--train-data`: braces, `::` between sources, URLs, pipes; a folder, local or in a
+store, stands for its sorted `*.tar`. No shard of a store is asked about by itself: a folder is listed, and the names
+that braces give are taken as they are.
 """
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import fsspec
 import numpy as np
 from braceexpand import braceexpand
 from tqdm import tqdm
@@ -17,8 +18,11 @@ from tqdm import tqdm
 from sclip_plugin.data.samples import count_samples_in
 from sclip_plugin.data.tar import is_local
 from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.storage import objects
+from sclip_plugin.storage.urls import PIPE, WEB, filesystem, is_url, join, plain, scheme
 
 SIZES = "sizes.json"  # open_clip's table {shard name: samples}, beside the shards
+_SHARD = re.compile(r"\.(tar|tgz)(\.\w+)?(\?.*)?$", re.IGNORECASE)  # at the end of a URL that names a shard
 MOST_SAMPLES = 10**12  # that a shard may be said to hold; their sum over many shards fits 64 bits
 
 
@@ -50,8 +54,10 @@ def expand(pattern: str, flag: str, factors: str | None = None, factors_flag: st
         factors: one number per `::` source (`2::1`), given to each of its shards.
 
     Raises:
-        DataError: an empty expansion, a missing file, a folder without tars; names flag and pattern.
-        UsageError: another number of factors than sources, or factors that are not positive numbers.
+        DataError: an empty expansion, a missing file, a folder without tars, a store that cannot be read; names flag
+            and pattern.
+        UsageError: another number of factors than sources, factors that are not positive numbers, or a store whose
+            package is not installed.
     """
     sources = [_expand_source(source, flag) for source in pattern.split("::")]
     urls = [url for source in sources for url in source]
@@ -80,15 +86,45 @@ def _parse_factors(factors: str, flag: str) -> list[float]:
 def _expand_source(source: str, flag: str) -> list[str]:
     if not source.strip():
         raise DataError(f"{flag}: an empty pattern names no shard")
+    source = plain(source)
     if is_local(source) and os.path.isdir(source):
-        found = sorted(str(path) for path in Path(source).glob("*.tar"))
-        if not found:
-            raise DataError(f"{flag}: the folder {source} holds no *.tar")
-        return found
+        return _tars(source, [str(path) for path in Path(source).glob("*.tar")], flag)
     try:
-        return list(braceexpand(source)) or [source]
+        named = list(braceexpand(source)) or [source]
     except ValueError:  # braceexpand's error for unbalanced braces derives from it
         raise DataError(f"{flag}: unbalanced braces in {source!r}") from None
+    for url in {scheme(url): url for url in named if is_url(url)}.values():
+        filesystem(url)  # whether its package is there
+    return [shard for url in named for shard in (_listed(url, flag) if _may_be_folder(url) else [url])]
+
+
+def _may_be_folder(url: str) -> bool:
+    """Whether a URL must be looked at to tell what it names. A server of the web is asked only about `https://…/`."""
+    if not is_url(url) or _SHARD.search(url):
+        return False
+    return url.endswith("/") or scheme(url) not in WEB
+
+
+def _listed(url: str, flag: str) -> list[str]:
+    """The tars in a folder of a store; the URL itself where it is an object."""
+    try:
+        found = objects.listed(url)
+    except NotADirectoryError:
+        return [url]
+    except OSError as error:
+        raise DataError(f"{flag}: {error}") from None
+    return _tars(url, [join(url, one.name) for one in found if one.name.endswith(".tar") and not one.folder], flag)
+
+
+def _tars(folder: str, found: list[str], flag: str) -> list[str]:
+    """The tars in a folder, sorted.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not found:
+        raise DataError(f"{flag}: the folder {folder} holds no *.tar")
+    return sorted(found)
 
 
 @dataclass(frozen=True)
@@ -138,13 +174,13 @@ def look_up_sizes(shards: ShardList) -> tuple[np.ndarray | None, str]:
         (None, reason) where a remote shard's size is not known.
 
     Raises:
-        DataError: a `sizes.json` that is no table of counts.
+        DataError: a `sizes.json` that is no table of counts, or a store that does not answer.
     """
     tables: dict[str, dict[str, int]] = {}
     sizes = np.full(len(shards), -1, dtype=np.int64)
     reason = ""
     for index, url in enumerate(shards.urls):
-        if url.startswith("pipe:"):
+        if url.startswith(PIPE):
             return None, f"{url!r} is a pipe, beside which there is no sizes.json"
         folder, _, name = url.rpartition("/")
         if folder not in tables:
@@ -163,14 +199,13 @@ def _read_sizes(folder: str, url: str, flag: str) -> tuple[dict[str, int], str]:
     """The table beside a shard; ({}, reason) where there is none."""
     path = f"{folder}/{SIZES}" if folder or not is_local(url) else SIZES
     try:
-        with fsspec.open(path, "rb") as file:
-            text = file.read()
+        text = Path(path).read_bytes() if is_local(url) else objects.read(path)
     except FileNotFoundError:
         return {}, f"there is no {path}"
-    except Exception as error:  # file systems raise errors of their own: a missing package, no access, no network
+    except OSError as error:
         if is_local(url):
-            raise DataError(f"{flag}: {path}: {error}") from None
-        return {}, f"{path} cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
+            raise DataError(f"{flag}: {path}: {error.strerror or error}") from None
+        return {}, f"{path} cannot be read ({error})"
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -10,11 +10,14 @@ from typing import Any, TypeVar
 from sclip_plugin.data.order import Segment
 from sclip_plugin.data.samples import IMAGE_SUFFIXES, Members, Skip, read_samples
 from sclip_plugin.errors import DataError
+from sclip_plugin.storage.patience import take_troubles
 
 # Samples that wait, still encoded, to be drawn at random, and how many must wait before the first is drawn. The numbers
 # are ours: open_clip holds 5000 of one kind and reads 1000 before its first batch; a mixed loader holds two kinds.
 SHUFFLE_BUFFER = 2000
 SHUFFLE_INITIAL = 500
+
+STORE = "store: "  # begins the counts of what is no sample's fault
 
 T = TypeVar("T")
 
@@ -43,7 +46,8 @@ class SampleStream:
         name: "paired" or "unpaired", for counts and messages.
         decode: Raw → decoded sample; raises `Skip`.
         flag: the option that named it, for messages.
-        counts: where outcomes are counted, `"NAME: read"` and `"NAME: REASON"`.
+        counts: where outcomes are counted, `"NAME: read"` and `"NAME: REASON"`, and waiting for a store as
+            `"store: request repeated"` and `"store: slow answer"`.
     """
 
     urls: list[str]
@@ -69,6 +73,8 @@ class SampleStream:
                     yield Raw((segment.shard, position), members)
             for reason, number in faults.items():
                 self.counts[f"{self.name}: {reason}"] += number
+            for trouble, number in take_troubles().items():
+                self.counts[f"{STORE}{trouble}"] += number
 
     def decoded(self, raws: Iterable[Raw | None], patience: int = 1) -> Iterator[tuple[Raw, Any]]:
         """Usable samples; the others are counted by reason.

@@ -12,7 +12,10 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Literal, TypeVar
+
+from sclip_plugin.storage.remote_file import RemoteFile
+from sclip_plugin.storage.urls import PIPE, is_url
 
 T = TypeVar("T")
 
@@ -32,8 +35,8 @@ _END_OF_ARCHIVE = ("EOFHeaderError", "EmptyHeaderError")  # tarfile's own, priva
 
 
 def is_local(url: str) -> bool:
-    """True for a plain path; False for pipes and URLs, which webdataset opens."""
-    return not url.startswith("pipe:") and "://" not in url
+    """True for a plain path; False for pipes, which webdataset opens, and for URLs, which fsspec opens."""
+    return not url.startswith(PIPE) and not is_url(url)
 
 
 def split_key(name: str) -> tuple[str | None, str]:
@@ -87,22 +90,36 @@ class StrictTarInfo(tarfile.TarInfo):
 
 @contextmanager
 def open_tar(url: str, *, compressed: bool = True) -> Iterator[tarfile.TarFile]:
-    """A tar by path, URL or pipe, for `samples` or `members`. A file is seekable, the others are streams.
+    """A tar by path, URL or pipe, for `samples` or `members`. Files and objects are seekable, a pipe is a stream.
 
     Args:
         url: where it is.
-        compressed: whether a local file may be compressed; offsets of members are positions in the file only where it
-            is not.
+        compressed: whether a file or object may be compressed; offsets of members are positions in it only where it is
+            not.
 
     Raises:
+        StoreDown: a store does not answer, however often it is asked; whoever counts damaged shards lets it pass.
         One of `UNREADABLE`.
     """
+    mode: Literal["r", "r:"] = "r" if compressed else "r:"
     if is_local(url):
-        with tarfile.open(url, "r" if compressed else "r:", tarinfo=StrictTarInfo) as tar:
+        with tarfile.open(url, mode, tarinfo=StrictTarInfo) as tar:
             if isinstance(tar.fileobj, io.BufferedReader):  # not compressed: the length of the file is known
                 tar.sclip_length = os.path.getsize(url)  # type: ignore[attr-defined]
             yield tar
-        return
+    elif is_url(url):
+        with RemoteFile(url) as file, tarfile.open(fileobj=file, mode=mode, tarinfo=StrictTarInfo) as tar:
+            if tar.fileobj is file:
+                tar.sclip_length = file.size  # type: ignore[attr-defined]
+            yield tar
+    else:
+        with _piped(url) as tar:
+            yield tar
+
+
+@contextmanager
+def _piped(url: str) -> Iterator[tarfile.TarFile]:
+    """The tar that a program writes."""
     from webdataset.gopen import gopen
 
     stream = gopen(url)

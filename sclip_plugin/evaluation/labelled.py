@@ -9,7 +9,6 @@ Legend: N images, C classes, D embedding width, S trials.
 import logging
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from sclip_plugin.evaluation.features import Encoder, image_batches
 from sclip_plugin.evaluation.models import Preprocess
 from sclip_plugin.evaluation.names import CLASSIFICATION
 from sclip_plugin.evaluation.sets import Samples, class_of, open_set
+from sclip_plugin.storage.location import location
 
 TRAIN, VAL, TEST = "train", "val", "test"  # CLIP_benchmark's default names of splits
 FOLDS = 5  # ours
@@ -82,21 +82,22 @@ class Trial:
     asked: Tensor
 
 
-def check_splits(folder: str | Path) -> None:
+def check_splits(folder: str) -> None:
     """Look at the files of a set and of all its splits.
 
     Raises:
         DataError: a split is incomplete or numbers other classes, or it is a retrieval set.
     """
-    for split in (TEST, *(one for one in (TRAIN, VAL) if (Path(folder) / one).is_dir())):
-        own = open_set(folder, CLASSIFICATION, split)
-        home = (Path(folder) / split).resolve().parent  # where a link leads to
-        if home != Path(folder).resolve() and open_set(home, CLASSIFICATION, split="test").classes != own.classes:
-            raise DataError(f"{Path(folder) / split}: a link into {home}, which has other classes")
+    root = location(folder)
+    for split in (TEST, *(one for one in (TRAIN, VAL) if (root / one).is_dir())):
+        own = open_set(root, CLASSIFICATION, split)
+        home = (root / split).resolve().parent  # where a link leads to
+        if home != root.resolve() and open_set(home, CLASSIFICATION, split="test").classes != own.classes:
+            raise DataError(f"{root / split}: a link into {home}, which has other classes")
 
 
 def read_splits(
-    encoder: Encoder, preprocess: Preprocess, folder: str | Path, batch_size: int = 64, workers: int = 0
+    encoder: Encoder, preprocess: Preprocess, folder: str, batch_size: int = 64, workers: int = 0
 ) -> Splits:
     """Encode the images of a classification set, those of `train/` and `val/` too where it has these.
 
@@ -122,7 +123,7 @@ def read_splits(
         return Labelled(features, labels)
 
     classes = len(open_set(folder, CLASSIFICATION).classes)
-    there = [split for split in (TRAIN, VAL) if (Path(folder) / split).is_dir()]
+    there = [split for split in (TRAIN, VAL) if (location(folder) / split).is_dir()]
     train = read(TRAIN) if TRAIN in there else None
     return Splits(read(TEST), train, read(VAL) if train and VAL in there else None, classes, counts)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from sclip_plugin.errors import UsageError
+from sclip_plugin.storage.urls import is_url
 
 #: the two kinds of evaluation set that CLIP_benchmark's layout knows
 RETRIEVAL: Final = "retrieval"
@@ -91,7 +92,7 @@ def named_folder(text: str, flag: str) -> tuple[str, str]:
         UsageError: the text is not of that form. The message names the flag.
     """
     name, equals, folder = text.partition("=")
-    if not equals:
+    if not equals or is_url(text):
         name, folder = os.path.basename(os.path.abspath(text)) if text.strip() else "", text
     if not (name and folder):
         raise UsageError(f"{flag} must be NAME=DIR or DIR, got {text!r}")

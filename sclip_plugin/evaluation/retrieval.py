@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,13 +12,14 @@ from sclip_plugin.evaluation.metrics import contrastive_loss, retrieval_metrics
 from sclip_plugin.evaluation.models import Preprocess, Tokenizer
 from sclip_plugin.evaluation.names import RECALL_RANKS, RETRIEVAL, VALIDATION_LOSS
 from sclip_plugin.evaluation.sets import Samples, captions_of, open_set
+from sclip_plugin.storage.location import Location
 
 
 def evaluate_retrieval(
     model: nn.Module,
     preprocess: Preprocess,
     tokenizer: Tokenizer,
-    folder: str | Path,
+    folder: str | Location,
     *,
     device: str | torch.device = "cpu",
     batch_size: int = 64,

@@ -10,7 +10,6 @@ SET/test/nshards.txt, 0.tar, 1.tar, …        KEY.jpg|png|webp with KEY.cls (a 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, TypeVar
 
 from torch import Tensor
@@ -21,6 +20,8 @@ from sclip_plugin.decoding import ImageFault, decode_rgb
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.models import Preprocess
 from sclip_plugin.evaluation.names import CLASSIFICATION, DATASET_TYPES, RETRIEVAL
+from sclip_plugin.storage.location import Location, RemotePath, location
+from sclip_plugin.storage.urls import WEB, is_url, scheme
 
 T = TypeVar("T")
 
@@ -43,25 +44,25 @@ class EvaluationSet:
         templates: texts in which `{c}` stands for a class; empty for retrieval.
     """
 
-    folder: Path
+    folder: Location
     kind: str
-    shards: tuple[Path, ...]
+    shards: tuple[Location, ...]
     classes: tuple[str, ...] = ()
     templates: tuple[str, ...] = ()
 
 
-def open_set(folder: str | Path, kind: str, split: str = "test") -> EvaluationSet:
+def open_set(folder: str | Location, kind: str, split: str = "test") -> EvaluationSet:
     """Look at a set's files without reading its shards.
 
     Args:
-        folder: the set.
+        folder: the set, by path or URL.
         kind: `RETRIEVAL` or `CLASSIFICATION`, what the caller wants to do with it.
         split: the subfolder that holds the shards.
 
     Raises:
         DataError: a file is missing or empty, a shard is missing, or the set is of the other kind.
     """
-    folder = Path(folder)
+    folder = location(folder) if isinstance(folder, str) else folder
     found = set_kind(folder)
     if found != kind:
         why = f"{_KIND_FILE} makes it" if (folder / _KIND_FILE).is_file() else f"without a {_KIND_FILE} it counts as"
@@ -77,14 +78,17 @@ def open_set(folder: str | Path, kind: str, split: str = "test") -> EvaluationSe
     return EvaluationSet(folder, kind, shards, classes, templates)
 
 
-def set_kind(folder: str | Path) -> str:
+def set_kind(folder: str | Location) -> str:
     """What a set asks, `RETRIEVAL` or `CLASSIFICATION`, as its folder says.
+
+    Args:
+        folder: the set, by path or URL.
 
     Raises:
         DataError: there is no such folder.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
+    folder = location(folder) if isinstance(folder, str) else folder
+    if not isinstance(folder, RemotePath) and not folder.is_dir():
         raise DataError(f"evaluation set {folder}: no such folder")
     return RETRIEVAL if _read(folder / _KIND_FILE, missing="") == DATASET_TYPES[RETRIEVAL] else CLASSIFICATION
 
@@ -94,10 +98,17 @@ def is_retrieval_set(path: str | None) -> bool:
 
     `open_set` refuses one that says it is of the other kind.
     """
-    return path is not None and (Path(path) / _KIND_FILE).is_file()
+    if path is None or (is_url(path) and not _names_folder(path)):
+        return False
+    return (location(path) / _KIND_FILE).is_file()
 
 
-def _read(path: Path, missing: str | None = None) -> str:
+def _names_folder(url: str) -> bool:
+    """Whether a URL may be that of a folder: not several, and not that of a tar."""
+    return not any(sign in url for sign in ("::", "{", "?")) and not url.endswith(".tar")
+
+
+def _read(path: Location, missing: str | None = None) -> str:
     try:
         return path.read_text(encoding="utf-8-sig").strip()
     except FileNotFoundError:
@@ -110,7 +121,7 @@ def _read(path: Path, missing: str | None = None) -> str:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
 
-def _lines(path: Path) -> tuple[str, ...]:
+def _lines(path: Location) -> tuple[str, ...]:
     """The lines of a file whose lines are numbered, so that nothing may be left open about where one ends.
 
     Raises:
@@ -128,16 +139,25 @@ def _lines(path: Path) -> tuple[str, ...]:
     return lines
 
 
-def _shards(folder: Path) -> tuple[Path, ...]:
+def _shards(folder: Location) -> tuple[Location, ...]:
     text = _read(folder / "nshards.txt")
     if not text.isdecimal() or len(text) > MOST_DIGITS or int(text) < 1:
         raise DataError(f"{folder / 'nshards.txt'}: expected a number of shards, got {text!r:.60}")
-    shards: list[Path] = []
+    shards: list[Location] = []
+    there = _tester(folder)
     for number in range(int(text)):  # the first that is missing ends this, however large the number
         shards.append(folder / f"{number}.tar")
-        if not shards[-1].is_file():
+        if not there(shards[-1]):
             raise DataError(f"{shards[-1]}: missing, nshards.txt counts {text}")
     return tuple(shards)
+
+
+def _tester(folder: Location) -> Callable[[Location], bool]:
+    """Whether something is in a folder; a store is asked once for all names in it."""
+    if not isinstance(folder, RemotePath) or scheme(folder.url) in WEB:
+        return lambda one: one.is_file()
+    names = {one.name for one in folder.iterdir()}
+    return lambda one: one.name in names
 
 
 class Samples(IterableDataset["tuple[Tensor, T] | str | DataError"], Generic[T]):
@@ -154,7 +174,7 @@ class Samples(IterableDataset["tuple[Tensor, T] | str | DataError"], Generic[T])
     """
 
     def __init__(
-        self, found: EvaluationSet, preprocess: Preprocess, answer_of: Callable[[EvaluationSet, Path, Members], T]
+        self, found: EvaluationSet, preprocess: Preprocess, answer_of: Callable[[EvaluationSet, Location, Members], T]
     ) -> None:
         self.set, self.preprocess, self.answer_of = found, preprocess, answer_of
 
@@ -173,7 +193,7 @@ class Samples(IterableDataset["tuple[Tensor, T] | str | DataError"], Generic[T])
                 yield self._sample(shard, members)
             yield from faults.elements()
 
-    def _sample(self, shard: Path, members: Members) -> tuple[Tensor, T] | str:
+    def _sample(self, shard: Location, members: Members) -> tuple[Tensor, T] | str:
         try:
             data = image_bytes(members)
             answer = self.answer_of(self.set, shard, members)
@@ -182,7 +202,7 @@ class Samples(IterableDataset["tuple[Tensor, T] | str | DataError"], Generic[T])
             return str(reason)
 
 
-def captions_of(found: EvaluationSet, shard: Path, members: Members) -> tuple[str, ...]:
+def captions_of(found: EvaluationSet, shard: Location, members: Members) -> tuple[str, ...]:
     """The captions of a sample of a retrieval set, at least one.
 
     Raises:
@@ -195,7 +215,7 @@ def captions_of(found: EvaluationSet, shard: Path, members: Members) -> tuple[st
     return captions
 
 
-def class_of(found: EvaluationSet, shard: Path, members: Members) -> int:
+def class_of(found: EvaluationSet, shard: Location, members: Members) -> int:
     """The number of the class of a sample of a classification set.
 
     Raises:

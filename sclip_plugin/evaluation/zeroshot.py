@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from sclip_plugin.evaluation.metrics import class_ranks, classification_metrics
 from sclip_plugin.evaluation.models import Preprocess, Tokenizer
 from sclip_plugin.evaluation.names import CLASSIFICATION
 from sclip_plugin.evaluation.sets import Samples, class_of, open_set
+from sclip_plugin.storage.location import Location
 
 
 def class_features(encoder: Encoder, classes: Sequence[str], templates: Sequence[str], batch_size: int = 64) -> Tensor:
@@ -27,7 +27,7 @@ def evaluate_zeroshot(
     model: nn.Module,
     preprocess: Preprocess,
     tokenizer: Tokenizer,
-    folder: str | Path,
+    folder: str | Location,
     *,
     device: str | torch.device = "cpu",
     batch_size: int = 64,

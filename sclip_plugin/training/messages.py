@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sclip_plugin._version import __version__
 from sclip_plugin.data.config import MixedConfig
+from sclip_plugin.data.stream import STORE
 from sclip_plugin.training.arguments import Place, TrainingArguments
 
 
@@ -66,13 +67,16 @@ def report_counts(counts: Counter, keyword_file: str | None) -> None:
     skipped = {
         outcome: number
         for outcome, number in sorted(counts.items())
-        if not outcome.endswith((": read", ": without keyword"))
+        if not outcome.endswith((": read", ": without keyword")) and not outcome.startswith(STORE)
     }
     images = f", {counts['unpaired: read']} unpaired images" if counts["unpaired: read"] else ""
     logging.info(f"sclip_plugin: read {pairs} pairs{images}")
     if skipped:
         listed = ", ".join(f"{outcome} × {number}" for outcome, number in skipped.items())
         logging.warning(f"sclip_plugin: skipped samples: {listed}")
+    if waited := {name.removeprefix(STORE): n for name, n in sorted(counts.items()) if name.startswith(STORE) and n}:
+        listed = ", ".join(f"{trouble} × {number}" for trouble, number in waited.items())
+        logging.warning(f"sclip_plugin: the store of the shards: {listed}")
     if keyword_file is not None and pairs and bare * 2 > pairs:
         logging.warning(
             f"sclip_plugin: {100 * bare / pairs:.0f}% of the captions read hold none of the keywords in "

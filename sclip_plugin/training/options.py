@@ -15,6 +15,7 @@ from sclip_plugin.evaluation.models import check_pretrained
 from sclip_plugin.evaluation.names import named_folder
 from sclip_plugin.evaluation.weights import check_model_folder
 from sclip_plugin.loss.settings import KEYWORD_TARGETS, PSEUDO_LABELS, LossSettings
+from sclip_plugin.storage.urls import is_url
 from sclip_plugin.training import recipe
 
 # Defaults stand here and not in the parser: a flag that was not given is None, so that it can be refused without
@@ -292,6 +293,6 @@ def _refuse_useless(args: argparse.Namespace) -> None:
 
 def _named_folder(text: str) -> tuple[str, str]:
     name, folder = named_folder(text, "--zeroshot-data")
-    if not os.path.isdir(folder):
+    if not is_url(folder) and not os.path.isdir(folder):
         raise DataError(f"--zeroshot-data {name}: no such folder: {folder}")
     return name, folder

@@ -33,6 +33,7 @@ from sclip_plugin.evaluation.sets import is_retrieval_set
 from sclip_plugin.inspection.epoch_panel import SHOWN, EpochPanel
 from sclip_plugin.keywords import Vocabulary
 from sclip_plugin.loss.sclip_loss import SClipLoss
+from sclip_plugin.storage.urls import LOCAL, is_url, scheme
 from sclip_plugin.teacher.labels import StartLabels
 from sclip_plugin.training import messages
 from sclip_plugin.training.arguments import Place, TrainingArguments
@@ -94,6 +95,8 @@ class TrainingRun:
         val_data = arguments.val_data
         if val_data and os.path.isdir(val_data) and not sets.retrieval:
             raise DataError(f"--val-data {val_data}: a folder must be a retrieval set (dataset_type.txt: retrieval)")
+        if val_data and not sets.retrieval:
+            _refuse_unknown_to_host(val_data)
         return run
 
     def placed(self, place: Place) -> None:
@@ -345,6 +348,22 @@ class TrainingRun:
             logging.info(f"sclip_plugin: before and after training (shares in percent)\n{table}")
             if self._tb_writer is not None:
                 self._tb_writer.add_text("sclip/before and after", self.measures.markdown(epoch), epoch)
+
+
+def _refuse_unknown_to_host(val_data: str) -> None:
+    """Refuse shards that open_clip's own loader would be asked to read, and does not know how.
+
+    Raises:
+        DataError: it opens no such URLs.
+    """
+    from webdataset.gopen import gopen_schemes
+
+    for source in val_data.split("::"):
+        if is_url(source) and scheme(source) not in (*gopen_schemes, *LOCAL):
+            raise DataError(
+                f"--val-data {source}: no retrieval set (dataset_type.txt: retrieval), and open_clip's own loader, "
+                f"which reads other validation data, opens no {scheme(source)}://"
+            )
 
 
 def _tensorboard_sink(writer: SummaryWriter) -> Sink:

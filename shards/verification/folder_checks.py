@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, TypeGuard
 
 from sclip_plugin.shards import layout
@@ -13,9 +12,10 @@ from sclip_plugin.shards.verification.faults import Fault
 from sclip_plugin.shards.verification.findings import Findings
 from sclip_plugin.shards.verification.leaks import leak_faults
 from sclip_plugin.shards.verification.parts import Part, read_or_empty
+from sclip_plugin.storage.location import Location
 
 
-def folder_faults(root: Path, findings: Mapping[Part, Findings]) -> Iterator[Fault]:
+def folder_faults(root: Location, findings: Mapping[Part, Findings]) -> Iterator[Fault]:
     """A conversion that did not end, files that do not say what the shards hold, evaluation images in training."""
     if (root / PROGRESS).exists():
         yield Fault("unfinished: run the same sclip convert again", str(root / PROGRESS))
@@ -44,7 +44,7 @@ def _evaluation_faults(part: Part) -> Iterator[Fault]:
             yield Fault("classnames.txt has a line twice", f"{part.folder.parent / layout.CLASS_NAMES}: {name}")
 
 
-def manifest_faults(root: Path, findings: Mapping[Part, Findings]) -> Iterator[Fault]:
+def manifest_faults(root: Location, findings: Mapping[Part, Findings]) -> Iterator[Fault]:
     """Differences between `manifest.json` and the shards, and counts in it that do not add up."""
     path = root / layout.MANIFEST
     if not path.exists():
@@ -86,7 +86,7 @@ def _is_manifest(found: Any) -> TypeGuard[Manifest]:
     return shards and all(isinstance(number, int) for number in numbers)
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Location) -> Any:
     """What a JSON file holds; None where it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

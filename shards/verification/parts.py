@@ -1,11 +1,11 @@
 """The parts of a data set in a folder: what `sclip convert` wrote, an evaluation set, or any folder of tars."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.names import DATASET_TYPES, RETRIEVAL
 from sclip_plugin.shards import layout
+from sclip_plugin.storage.location import Location, tars
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,16 @@ class Part:
 
     name: str
     kind: str
-    shards: tuple[Path, ...]
+    shards: tuple[Location, ...]
     classes: tuple[str, ...] = ()
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Location:
         """The folder that holds the shards."""
         return self.shards[0].parent
 
 
-def find_parts(root: Path) -> list[Part]:
+def find_parts(root: Location) -> list[Part]:
     """The parts of what is at `root`: a training set, an evaluation set, or a folder of tars. None is empty.
 
     Raises:
@@ -50,18 +50,18 @@ def find_parts(root: Path) -> list[Part]:
     raise DataError(f"{root}: no tars in it, nor in paired/, unpaired/, val/test/ or test/")
 
 
-def _evaluation_set(root: Path, shards: tuple[Path, ...]) -> Part:
+def _evaluation_set(root: Location, shards: tuple[Location, ...]) -> Part:
     if read_or_empty(root / "dataset_type.txt").strip() == DATASET_TYPES[RETRIEVAL]:
         return Part(root.name, layout.VAL, shards)
     classes = tuple(read_or_empty(root / "classnames.txt").splitlines())
     return Part(root.name, layout.CLASSES, shards, classes)
 
 
-def _tars(folder: Path) -> tuple[Path, ...]:
-    return tuple(sorted(folder.glob("*.tar")))
+def _tars(folder: Location) -> tuple[Location, ...]:
+    return tuple(tars(folder))
 
 
-def read_or_empty(path: Path) -> str:
+def read_or_empty(path: Location) -> str:
     """The text of a file; "" where it is missing or not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")

@@ -18,6 +18,8 @@ from sclip_plugin.shards.readers.fields import is_unicode
 from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.verification.faults import Fault
 from sclip_plugin.shards.verification.parts import Part
+from sclip_plugin.storage.copies import on_disk
+from sclip_plugin.storage.location import Location
 
 KNOWN = frozenset((*IMAGE_SUFFIXES, "txt", "json", "cls"))  # suffixes of members that training or evaluation reads
 
@@ -47,27 +49,33 @@ class ShardFindings:
     thumbnails: list[Thumbnail] = field(default_factory=list)
 
 
-def check_shard(part: Part, path: Path, thumbnails: int = 0) -> ShardFindings:
+def check_shard(part: Part, path: Location, thumbnails: int = 0) -> ShardFindings:
     """Read a shard to its end and decode every image.
 
     Args:
         part: what the shard belongs to; its kind decides what a sample must hold.
-        path: the tar.
+        path: the tar; one in a store is copied to the local disk, so that it is sent once.
         thumbnails: how many samples to keep for a contact sheet.
     """
-    found = ShardFindings(bytes=path.stat().st_size, sha256=file_hash(path))
+    with on_disk(path) as file:
+        found = ShardFindings(bytes=file.stat().st_size, sha256=file_hash(file))
+        _check_samples(part, path, file, found, thumbnails)
+    return found
+
+
+def _check_samples(part: Part, path: Location, file: Path, found: ShardFindings, thumbnails: int) -> None:
+    """Look at the samples of a shard, which stands in `file`."""
     try:
-        for key, members in _samples(path, found):
+        for key, members in _samples(path, file, found):
             found.samples += 1
             found.keys.append(key)
             if fault := _check_sample(part, members, found, thumbnails):
                 found.faults.append(Fault(fault, f"{path}: {key}"))
     except tar.UNREADABLE as error:
         found.faults.append(Fault("tar cannot be read to its end", f"{path}: {error}"))
-    return found
 
 
-def _samples(path: Path, found: ShardFindings) -> Iterator[tuple[str, Members]]:
+def _samples(path: Location, file: Path, found: ShardFindings) -> Iterator[tuple[str, Members]]:
     """(key, members) of each sample; the faults of names are added to what was found."""
     seen: set[str] = set()  # suffixes in the sample that is being read
 
@@ -87,7 +95,7 @@ def _samples(path: Path, found: ShardFindings) -> Iterator[tuple[str, Members]]:
         seen.add(suffix)
         return tar.read(archive, member)
 
-    with tar.open_tar(str(path), compressed=False) as archive:
+    with tar.open_tar(str(file), compressed=False) as archive:
         for _, key, members in tar.samples(archive, content, name_of=name_of):
             seen.clear()
             yield key, members

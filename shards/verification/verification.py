@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -13,6 +12,7 @@ from sclip_plugin.shards.verification.findings import Findings
 from sclip_plugin.shards.verification.folder_checks import folder_faults, manifest_faults
 from sclip_plugin.shards.verification.parts import Part, find_parts
 from sclip_plugin.shards.verification.shard_checks import ShardFindings, check_shard
+from sclip_plugin.storage.location import Location, RemotePath, inside
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Verification:
     faults: Faults
 
 
-def verify(root: Path, workers: int = 1, thumbnails: int = 0) -> Verification:
+def verify(root: Location, workers: int = 1, thumbnails: int = 0) -> Verification:
     """Decode every image of a folder's shards; check keys, members, captions, counts and hashes.
 
     Args:
@@ -37,7 +37,7 @@ def verify(root: Path, workers: int = 1, thumbnails: int = 0) -> Verification:
         thumbnails: samples of each shard to keep for a contact sheet.
 
     Raises:
-        DataError: there is no such folder, or it holds no tars.
+        DataError: there is no such folder, or it holds no tars, or a store does not answer.
     """
     findings: dict[Part, Findings] = {part: Findings() for part in find_parts(root)}
     faults = Faults()
@@ -47,20 +47,22 @@ def verify(root: Path, workers: int = 1, thumbnails: int = 0) -> Verification:
     return Verification(findings, faults)
 
 
-def _check_shards(root: Path, findings: dict[Part, Findings], faults: Faults, workers: int, thumbnails: int) -> None:
+def _check_shards(
+    root: Location, findings: dict[Part, Findings], faults: Faults, workers: int, thumbnails: int
+) -> None:
     """Fill `findings` and `faults` from the shards, in order."""
     jobs = [(part, shard) for part in findings for shard in part.shards]
-    size = sum(shard.stat().st_size for _, shard in jobs)
+    size = None if isinstance(root, RemotePath) else sum(shard.stat().st_size for _, shard in jobs)
     check = partial(_check, thumbnails=thumbnails)
     with SeenKeys() as seen, tqdm(total=size, desc="verifying", unit="B", unit_scale=True, disable=None) as bar:
         for (part, shard), found in zip(jobs, in_threads(check, jobs, workers)):
             bar.update(found.bytes)
-            findings[part].add(str(shard.relative_to(root)), found)
+            findings[part].add(inside(shard, root), found)
             faults.add(found.faults)
             for key in found.keys:
                 if (before := seen.add(key, shard)) is not None:
                     faults.add([Fault("key occurs twice", f"{shard}: {key}, before in {before}")])
 
 
-def _check(job: tuple[Part, Path], thumbnails: int) -> ShardFindings:
+def _check(job: tuple[Part, Location], thumbnails: int) -> ShardFindings:
     return check_shard(*job, thumbnails)

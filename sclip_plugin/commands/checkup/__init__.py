@@ -185,13 +185,14 @@ def _shards(args: argparse.Namespace) -> "tuple[ShardList, ShardList]":
     """
     from sclip_plugin.data.shard_list import expand
     from sclip_plugin.shards import layout
+    from sclip_plugin.storage.location import location
 
     patterns = {"--train-data": args.train_data, "--unpaired-data": args.unpaired_data}
     if args.shards is not None:
         for flag, pattern in patterns.items():
             if pattern is not None:
                 raise UsageError(f"SHARDS and {flag} exclude each other")
-        root = Path(args.shards)
+        root = location(args.shards)
         for part in (layout.PAIRED, layout.UNPAIRED):
             if not (root / part).is_dir():
                 raise DataError(f"SHARDS {root}: no folder {part}/ there; see --train-data and --unpaired-data")

@@ -14,6 +14,7 @@ from sclip_plugin.evaluation import names
 from sclip_plugin.host.openclip3_records import CHECKPOINTS, PARAMETERS, RESULTS
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.manifest import Manifest, read_manifest
+from sclip_plugin.storage.location import Location, inside, location
 
 #: the flags that say where data are, and what these data are to the run
 DATA: Final = {
@@ -136,15 +137,16 @@ def _data_row(pattern: str, role: str, flag: str) -> DataRow:
     Raises:
         DataError: there are no such shards, or they have no manifest, or it does not know them.
     """
-    tests = Path(pattern) / layout.TEST
-    shards = [Path(url) for url in expand(str(tests) if tests.is_dir() else pattern, flag).urls]
+    tests = location(pattern) / layout.TEST
+    several = any(sign in pattern for sign in ("::", "{"))
+    shards = [location(url) for url in expand(str(tests) if not several and tests.is_dir() else pattern, flag).urls]
     images, captions, sources = 0, 0, dict[str, None]()
     whole = True
-    for folder in sorted({shard.parent for shard in shards}):
+    for folder in sorted({shard.parent for shard in shards}, key=str):
         root = _root_of(folder)
         manifest = read_manifest(root / layout.MANIFEST)
         listed = {name: one for name, one in manifest["shards"].items() if (root / name).parent == folder}
-        used = [str(shard.relative_to(root)) for shard in shards if shard.parent == folder]
+        used = [inside(shard, root) for shard in shards if shard.parent == folder]
         if missing := [name for name in used if name not in listed]:
             raise DataError(f"{root / layout.MANIFEST}: does not know {missing[0]}")
         images += sum(listed[name]["samples"] for name in used)
@@ -154,7 +156,7 @@ def _data_row(pattern: str, role: str, flag: str) -> DataRow:
     return DataRow(role, images, captions if whole else None, tuple(sources))
 
 
-def _root_of(folder: Path) -> Path:
+def _root_of(folder: Location) -> Location:
     """The set that a folder of shards belongs to: the nearest folder above it that has a manifest.
 
     Raises:
@@ -166,8 +168,8 @@ def _root_of(folder: Path) -> Path:
     raise DataError(f"{folder}: no {layout.MANIFEST} beside it")
 
 
-def _part(root: Path, folder: Path) -> str:
-    relative = folder.relative_to(root).as_posix()
+def _part(root: Location, folder: Location) -> str:
+    relative = Path(inside(folder, root)).as_posix()
     return next((part for part in layout.TRAINING if layout.shard_folder(part) == relative), layout.CLASSES)
 
 

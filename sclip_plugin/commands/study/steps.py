@@ -11,6 +11,8 @@ from sclip_plugin.commands.study.values import Flag
 from sclip_plugin.data.shard_list import count_samples, expand
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.weights import WEIGHTS
+from sclip_plugin.storage.location import location
+from sclip_plugin.storage.urls import is_url
 
 REPEATED = ("zeroshot-data",)  # flags of open_clip_train.main that are given once for each value
 TRAINING = "open_clip_train.main"
@@ -165,7 +167,7 @@ def _inputs(arm: Arm) -> tuple[str, ...]:
     """What the arm's flags name, of which some are files and folders."""
     data = _data_flags(arm)
     values = [value for flag, value in arm.flags.items() if isinstance(value, str) and flag not in data]
-    folders = {str(Path(url).parent) for flag in data for url in expand(str(arm.flags[flag]), flag).urls}
+    folders = {str(location(url).parent) for flag in data for url in expand(str(arm.flags[flag]), flag).urls}
     return (*(value.removeprefix("local-dir:") for value in values), *sorted(folders))
 
 
@@ -268,7 +270,7 @@ def arm_shards(arm: Arm, flag: str) -> str:
     """
     value = str(arm.flags[flag])
     share = arm.paired_share if flag == "train-data" else arm.unpaired_share
-    if share == 1 and not any(Path(part).is_dir() for part in value.split("::")):
+    if share == 1 and not any(_is_folder(part) for part in value.split("::")):
         return value
     urls = expand(value, f"arms.{arm.name}: {flag}").urls
     wanted = share * len(urls)
@@ -278,6 +280,11 @@ def arm_shards(arm: Arm, flag: str) -> str:
             "convert with --shards"
         )
     return "::".join(_braces(part) for part in _by_folder(urls[: round(wanted)]))
+
+
+def _is_folder(part: str) -> bool:
+    """Whether a part of a pattern names no shards, so that the shards in it must be looked up."""
+    return not part.endswith(".tar") if is_url(part) else Path(part).is_dir()
 
 
 def _by_folder(urls: list[str]) -> list[list[str]]:

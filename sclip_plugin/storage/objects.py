@@ -1,0 +1,91 @@
+"""Objects and folders of a store by their URLs: looking, listing, reading."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from sclip_plugin.storage.patience import ShortBody, ask
+from sclip_plugin.storage.urls import WEB, filesystem, scheme
+
+
+class Entry(NamedTuple):
+    """Something in a folder of a store.
+
+    Attributes:
+        name: its last part.
+        size: bytes; None of a folder, and where the store does not say.
+        folder: whether it is one.
+    """
+
+    name: str
+    size: int | None
+    folder: bool
+
+
+def look(url: str) -> Entry | None:
+    """What is at a URL; None where nothing is.
+
+    Raises:
+        OSError: the store gives no access.
+        StoreDown: the store does not answer.
+    """
+    try:
+        return _entry(ask(url, "info"))
+    except FileNotFoundError:
+        return None
+
+
+def size(url: str) -> int | None:
+    """The length of an object in bytes; None where its server does not say.
+
+    Raises:
+        OSError: there is no such object, or no access.
+        StoreDown: the store does not answer.
+    """
+    return _entry(ask(url, "info")).size
+
+
+def listed(folder: str) -> list[Entry]:
+    """What is in a folder, sorted by name; of many objects the store sends some thousand names an answer.
+
+    Raises:
+        OSError: there is no such folder, or no access.
+        StoreDown: the store does not answer.
+    """
+    system, path = filesystem(folder)
+    system.invalidate_cache(path)  # what was listed before may have changed
+    if scheme(folder) in WEB:
+        folder = f"{folder.rstrip('/')}/"  # the folder's own page; its links are relative to it
+    found: list[dict[str, Any]] = ask(folder, "ls", detail=True)
+    itself = [one for one in found if str(one["name"]).rstrip("/") == path.rstrip("/")]
+    if itself and len(itself) == len(found) and itself[0].get("type") == "file" and itself[0].get("size"):
+        raise NotADirectoryError(f"{folder}: an object, not a folder")
+    return sorted(_entry(one) for one in found if one not in itself)  # an empty object may stand for a folder
+
+
+def read(url: str, start: int = 0, stop: int | None = None) -> bytes:
+    """The bytes start … stop-1 of an object, or all from start on.
+
+    Raises:
+        OSError: there is no such object, or no access.
+        StoreDown: the store does not answer, or its answers end too early.
+    """
+    if start == 0 and stop is None:
+        return ask(url, "cat_file")
+    if stop is not None and stop <= start:
+        return b""
+    return ask(url, "cat_file", _whole(stop - start) if stop is not None else None, start=start, end=stop)
+
+
+def _whole(length: int) -> Callable[[bytes], None]:
+    def check(data: bytes) -> None:
+        if len(data) < length:
+            raise ShortBody(f"the answer ends after {len(data)} of {length} bytes")
+
+    return check
+
+
+def _entry(about: dict[str, Any]) -> Entry:
+    folder = about.get("type") == "directory"
+    length = about.get("size")
+    name = str(about["name"]).rstrip("/").rpartition("/")[2]
+    return Entry(name, int(length) if length is not None and not folder else None, folder)

@@ -1,0 +1,130 @@
+"""Requests to a store, repeated with growing pauses where they fail; no request waits for ever.
+
+What is hopeless (no such object, no access) fails at once, with an `OSError`. What may pass (no answer, a server that
+is busy, a body that ends too early) is asked for again, logged, and counted (`take_troubles`); where it does not pass,
+the error is a `StoreDown`, which is a `DataError`, so that a command and a training run end with one line.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from sclip_plugin.errors import DataError, SClipError
+from sclip_plugin.storage.urls import filesystem
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 30.0  # ours: after which a request is given up; the packages of most stores have limits below it
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # ours: seconds before each repetition; a minute in all
+SLOW_SECONDS = 5.0  # ours: an answer that takes longer is told, since packages repeat requests by themselves
+REPEATED, SLOW = "request repeated", "slow answer"
+
+_troubles: Counter[str] = Counter()  # of this process, by `REPEATED` and `SLOW`
+
+_HOPELESS: Final = (
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    FileExistsError,
+    ImportError,
+    NotImplementedError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    SClipError,
+)
+_WITHOUT_ACCESS: Final = ("Credential", "Param", "Profile", "Refresh")  # in names of errors of the stores' packages
+_MAY_PASS: Final = (408, 425, 429)  # of the statuses 400 to 499
+
+
+class StoreDown(DataError):
+    """A store that gives no answer, however often it is asked."""
+
+
+class ShortBody(OSError):
+    """An answer that ends before its end."""
+
+
+def take_troubles() -> Counter[str]:
+    """How often this process has had to wait for a store since this was last asked, by `REPEATED` and `SLOW`."""
+    found = _troubles.copy()
+    _troubles.clear()
+    return found
+
+
+def ask(url: str, name: str, check: Callable[[T], None] | None = None, **arguments: object) -> T:
+    """What a method of the URL's filesystem returns, asked for again where it fails.
+
+    Args:
+        url: the object or folder; its name in the filesystem is the method's first argument.
+        name: of the method (`info`, `ls`, `cat_file`, `pipe_file`, …).
+        check: looks at the answer; raises where it must be asked for again.
+        arguments: the method's other ones.
+
+    Raises:
+        OSError: the store has no such object, or gives no access.
+        StoreDown: the store gave no answer to any try.
+        UsageError, DataError: as `urls.filesystem` does.
+    """
+    for pause in (*PAUSES, None):
+        try:
+            return _asked(url, name, check, arguments)
+        except _HOPELESS as error:
+            raise _plain(url, error) from None
+        except Exception as error:  # every package has errors of its own
+            if _refused(error):
+                raise _plain(url, error) from None
+            if pause is None:
+                tries = len(PAUSES) + 1
+                raise StoreDown(f"{url}: the store does not answer, asked {tries} times: {words(error)}") from None
+            _troubles[REPEATED] += 1
+            logging.warning(f"sclip_plugin: {url}: {words(error)}; asked again in {pause:g} s")
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+def _asked(url: str, name: str, check: Callable[[T], None] | None, arguments: dict[str, object]) -> T:
+    """One try."""
+    from fsspec.asyn import AsyncFileSystem, sync
+
+    system, path = filesystem(url)
+    began = time.monotonic()
+    if isinstance(system, AsyncFileSystem):
+        found: T = sync(system.loop, getattr(system, f"_{name}"), path, timeout=ANSWER_SECONDS, **arguments)
+    else:
+        found = getattr(system, name)(path, **arguments)
+    if check is not None:
+        check(found)
+    if (seconds := time.monotonic() - began) > SLOW_SECONDS:
+        _troubles[SLOW] += 1
+        logging.warning(f"sclip_plugin: {url}: the store took {seconds:.0f} s to answer")
+    return found
+
+
+def _refused(error: Exception) -> bool:
+    """Whether a store has answered, and has said no."""
+    if any(part in type(error).__name__ for part in _WITHOUT_ACCESS):
+        return True
+    status = getattr(error, "status", None) or getattr(error, "code", None)
+    status = status or getattr(getattr(error, "response", None), "status_code", None)
+    return isinstance(status, int) and 400 <= status < 500 and status not in _MAY_PASS
+
+
+def _plain(url: str, error: Exception) -> Exception:
+    """An error of any package as one of Python's own, or of ours."""
+    if isinstance(error, SClipError):
+        return error
+    kinds = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+    kind = next((kind for kind in kinds if isinstance(error, kind)), OSError)
+    return kind(f"{url}: {'no such object' if kind is FileNotFoundError else words(error)}")
+
+
+def words(error: Exception) -> str:
+    """An error on one line; what it is where it says nothing."""
+    if isinstance(error, TimeoutError) or type(error).__name__ == "FSTimeoutError":
+        return f"no answer in {ANSWER_SECONDS:g} s" if not str(error) else " ".join(str(error).split())
+    return " ".join(str(error).split()) or type(error).__name__
