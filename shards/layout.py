@@ -10,6 +10,7 @@ from sclip_plugin.atomic import write_atomic
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.names import DATASET_TYPES
 from sclip_plugin.shards.sample import Sample
+from sclip_plugin.storage.location import Location
 
 PAIRED: Final = "paired"
 UNPAIRED: Final = "unpaired"
@@ -101,7 +102,7 @@ def write_benchmark_files(root: Path, kind: str, shards: int, classes: Iterable[
     write_atomic(root / TEST / SHARD_COUNT, f"{shards}\n")
 
 
-def val_templates(root: Path) -> tuple[str, ...]:
+def val_templates(root: Location) -> tuple[str, ...]:
     """The prompts that the val set of a training set carries; the default one where it carries none.
 
     Raises:

@@ -41,6 +41,7 @@ from sclip_plugin.shards.readers.base import split_name
 from sclip_plugin.shards.readers.columns import ROLES
 from sclip_plugin.shards.recipes import recipe as recipes
 from sclip_plugin.shards.recipes.recipe import Recipe
+from sclip_plugin.storage.urls import plain
 
 # the arguments that decide the bytes, in the order in which the manifest records them
 RECORDED: Final[Sequence[str]] = (
@@ -89,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("source", nargs="+", metavar="SOURCE", help="file or folder; several become one set")
+    add("source", nargs="+", metavar="SOURCE", help="file or folder, by path or URL; several become one set")
     add("--out", required=True, metavar="DIR", help="folder for the shards")
     add("--images", metavar="DIR", help="folder of the images (default: where the captions are)")
     add("--unpaired-images", action="append", default=[], metavar="DIR", help="more images without text; repeatable")
@@ -199,12 +200,12 @@ def _selection(args: argparse.Namespace, wanted: list[Recipe]) -> SourceSelectio
         if "" in paths:
             raise UsageError(f"{flag} must name a file or folder")
     return SourceSelection(
-        paths=tuple(args.source),
+        paths=tuple(map(plain, args.source)),
         recipes=tuple(wanted),
-        images=args.images,
+        images=args.images and plain(args.images),
         columns={role: name for role in ROLES if (name := getattr(args, f"{role}_column"))},
         form=args.form,
-        unpaired_images=tuple(args.unpaired_images),
+        unpaired_images=tuple(map(plain, args.unpaired_images)),
     )
 
 

@@ -25,6 +25,8 @@ from sclip_plugin.shards import layout, report
 from sclip_plugin.shards.conversion.build import Target
 from sclip_plugin.shards.conversion.pipeline import resplit
 from sclip_plugin.shards.conversion.split import Ratios
+from sclip_plugin.storage.location import location
+from sclip_plugin.storage.urls import plain
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Request:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sclip split`."""
-    parser.add_argument("shards_in", metavar="SHARDS", help="folder that sclip convert wrote")
+    parser.add_argument("shards_in", metavar="SHARDS", help="folder that sclip convert wrote, by path or URL")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the new shards")
     add_split_arguments(parser, several=True)
     add_shard_arguments(parser)
@@ -76,11 +78,11 @@ def _request(args: argparse.Namespace) -> Request:
     Raises:
         UsageError: a number is out of its range, or a set would be written over the one that is read.
     """
-    request = Request(args.shards_in, output_folder(args), split_flags(args), shard_flags(args))
+    request = Request(plain(args.shards_in), output_folder(args), split_flags(args), shard_flags(args))
     if not request.source:
         raise UsageError("SHARDS must name a folder")
     for ratio in request.split.paired_ratios:
-        if Path(request.source).resolve() == request.root(ratio).resolve():
+        if location(request.source).resolve() == request.root(ratio).resolve():
             raise UsageError("--out must be another folder than SHARDS")
     return request
 
@@ -96,7 +98,7 @@ def _target(request: Request, paired: float) -> Target:
     return Target(
         root=request.root(paired),
         what=request.source,
-        templates=layout.val_templates(Path(request.source)),
+        templates=layout.val_templates(location(request.source)),
         shards=shards.shards,
         shard_size=shards.shard_size,
         options={  # what decides the bytes, as the manifest records it

@@ -1,10 +1,14 @@
 """URLs and paths: telling one from the other, and the filesystem that a URL names.
 
 A filesystem is asked for anew at each use and kept by nobody: fsspec keeps one for each process, so that a forked
-DataLoader worker gets its own, with an event loop of its own.
+DataLoader worker gets its own, with an event loop of its own. What the worker has inherited must not be cleaned up
+there: closing an inherited connection takes it out of the list of connections that the parent waits for, since the two
+share this list, and the parent's next request gets no answer.
 """
 
+import os
 import re
+import sys
 from typing import TYPE_CHECKING, Final
 
 from sclip_plugin.errors import DataError, UsageError
@@ -28,6 +32,19 @@ EXTRAS: Final = {
     "https": "http",
 }
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+_held: list[object] = []  # in a forked process: the filesystems that the parent had, for ever
+
+
+def _hold() -> None:
+    """Before a fork: hold on to this process's filesystems, of which fsspec lets go in the child."""
+    fsspec = sys.modules.get("fsspec.registry")
+    _held.append([] if fsspec is None else [dict(kind._cache) for kind in fsspec.registry.values()])
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_held.pop)
 
 
 def is_url(text: str) -> bool:

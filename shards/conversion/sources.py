@@ -16,6 +16,7 @@ from sclip_plugin.shards.readers.base import Options
 from sclip_plugin.shards.readers.folder import FolderReader
 from sclip_plugin.shards.recipes.recipe import Recipe
 from sclip_plugin.shards.sample import Sample, Tally
+from sclip_plugin.storage import places
 
 UNKNOWN_CLASS = "label is not among the recipe's classes"
 
@@ -132,7 +133,7 @@ def _open(selection: SourceSelection, path: str, recipe: Recipe | None, captions
 
 
 def _base(path: str) -> str:
-    return os.path.basename(os.path.realpath(path))
+    return places.name(path)
 
 
 def _kept_apart(sources: list[Source]) -> list[Source]:

@@ -15,6 +15,9 @@ from sclip_plugin.shards.readers.fields import is_unicode
 from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.readers.jsonfile import read_object
 from sclip_plugin.shards.sample import Sample, Tally
+from sclip_plugin.storage import places
+from sclip_plugin.storage.copies import on_disk
+from sclip_plugin.storage.location import location
 
 if TYPE_CHECKING:
     from pyarrow import MemoryMappedFile, RecordBatch
@@ -41,7 +44,7 @@ class ArrowReader:
     @classmethod
     def recognises(cls, source: str) -> bool:
         """True for a folder with `dataset_dict.json` or `state.json`."""
-        return any(os.path.isfile(os.path.join(source, name)) for name in ("dataset_dict.json", "state.json"))
+        return any(places.is_file(os.path.join(source, name)) for name in ("dataset_dict.json", "state.json"))
 
     def samples(self) -> Iterator[Sample]:
         """The rows of each Arrow file, in order."""
@@ -52,8 +55,8 @@ class ArrowReader:
 
     def describe(self) -> Description:
         """The folder's name, and the hash of each Arrow file."""
-        hashes = {os.path.relpath(path, self.source): file_hash(path) for _, path in self.files}
-        return {"format": "arrow", "name": os.path.basename(os.path.realpath(self.source)), "sha256": hashes}
+        hashes = {places.relative(path, self.source): file_hash(path) for _, path in self.files}
+        return {"format": "arrow", "name": places.name(self.source), "sha256": hashes}
 
 
 def _files(source: str) -> Iterator[tuple[str | None, str]]:
@@ -63,7 +66,7 @@ def _files(source: str) -> Iterator[tuple[str | None, str]]:
         DataError: a file that names them is missing or damaged.
     """
     whole = os.path.join(source, "dataset_dict.json")
-    splits = _names(whole, read_object(whole).get("splits")) if os.path.isfile(whole) else [None]
+    splits = _names(whole, read_object(whole).get("splits")) if places.is_file(whole) else [None]
     for split in splits:
         folder = os.path.join(source, split) if split else source
         state = os.path.join(folder, "state.json")
@@ -93,7 +96,7 @@ def _batches(path: str) -> Iterator["RecordBatch"]:
     """Record batches of Arrow's streaming or file format, mapped rather than read."""
     import pyarrow as pa
 
-    with pa.memory_map(path) as file:
+    with on_disk(location(path)) as copy, pa.memory_map(str(copy)) as file:
         for batch in _read(file):
             batch.validate(full=True)  # a wrong offset would lead out of the memory that is mapped
             yield batch

@@ -10,10 +10,12 @@ from typing import ClassVar
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options
 from sclip_plugin.shards.readers.fields import Fields, text_or_none
-from sclip_plugin.shards.readers.files import ImageFolder, file_hash
+from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.readers.jsonfile import check_json, objects, only_json
 from sclip_plugin.shards.readers.named import NamedImages
+from sclip_plugin.shards.readers.remote_images import image_folder
 from sclip_plugin.shards.sample import Sample, Tally
+from sclip_plugin.storage import places
 
 
 class CocoReader:
@@ -32,8 +34,8 @@ class CocoReader:
             raise DataError(f"--from coco: no JSON with images and annotations: {source}")
         self.path = path
         self.tally = Tally()
-        beside = os.path.dirname(os.path.abspath(path))
-        self.images = NamedImages(ImageFolder(options.images or beside, "--images"), self.tally, beside)
+        beside = places.folder_of(path)
+        self.images = NamedImages(image_folder(options.images or beside, "--images"), self.tally, beside)
 
     @classmethod
     def recognises(cls, source: str) -> bool:
@@ -78,4 +80,4 @@ def _id(value: object) -> int | str | None:
 
 
 def _find(source: str) -> str | None:
-    return only_json(source, "*.json", "images.item", {"id", "file_name"}) if os.path.isfile(source) else None
+    return only_json(source, "*.json", "images.item", {"id", "file_name"}) if places.is_file(source) else None

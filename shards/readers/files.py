@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
 from sclip_plugin.errors import DataError
+from sclip_plugin.storage import places
 
 SUFFIXES = frozenset(("jpg", "jpeg", "jfif", "png", "webp", "tif", "tiff", "bmp", "gif", "avif", "jp2", "ppm", "pgm"))
 OUTSIDE = "name leads out of the images folder"
@@ -16,15 +17,15 @@ TEXTS = frozenset(("csv", "tsv", "tab", "json", "jsonl", "ndjson", "parquet", "h
 SHOWN = 3  # files that are not read which are named
 
 
-def _suffix(name: str) -> str:
+def suffix_of_name(name: str) -> str:
     """What stands behind the last dot of a name, in lower case; the name where it has none."""
     return name.rpartition(".")[2].lower()
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of a file, by path or URL, in hexadecimal."""
     found = hashlib.sha256()
-    with open(path, "rb") as file:
+    with places.opened(os.fspath(path)) as file:
         while block := file.read(1 << 20):
             found.update(block)
     return found.hexdigest()
@@ -43,7 +44,7 @@ class Unread:
     """
 
     def __init__(self, read: Iterable[str] = ()) -> None:
-        self._read = {os.path.realpath(path) for path in read}
+        self._read = {places.real(path) for path in read}
         self._number, self._first = 0, list[str]()
 
     def look_at(self, folder: str, prefix: str, files: Collection[str]) -> None:
@@ -54,10 +55,12 @@ class Unread:
             prefix: what stands before the names in messages.
             files: the names of its files, sorted.
         """
-        images = {name.rpartition(".")[0] for name in files if _suffix(name) in SUFFIXES}
+        images = {name.rpartition(".")[0] for name in files if suffix_of_name(name) in SUFFIXES}
         for name in files:
-            beside = _suffix(name) == "txt" and name.rpartition(".")[0] in images  # a caption file for each image
-            if (beside or _suffix(name) in TEXTS) and not self._is_read(os.path.join(folder, name)):
+            beside = (
+                suffix_of_name(name) == "txt" and name.rpartition(".")[0] in images
+            )  # a caption file for each image
+            if (beside or suffix_of_name(name) in TEXTS) and not self._is_read(os.path.join(folder, name)):
                 self._number += 1
                 if len(self._first) < SHOWN:
                     self._first.append(" ".join((prefix + name).splitlines()))
@@ -144,7 +147,7 @@ class ImageFolder:
             if unread is not None:
                 unread.look_at(folder, prefix, files)
             for name in files:
-                if _suffix(name) not in SUFFIXES:
+                if suffix_of_name(name) not in SUFFIXES:
                     continue
                 if os.path.islink(os.path.join(folder, name)):
                     skipped[LINK] += 1

@@ -7,8 +7,10 @@ from typing import ClassVar
 
 from sclip_plugin.shards.locator import FileImage
 from sclip_plugin.shards.readers.base import Description
-from sclip_plugin.shards.readers.files import ImageFolder, Unread
+from sclip_plugin.shards.readers.files import Unread
+from sclip_plugin.shards.readers.remote_images import image_folder
 from sclip_plugin.shards.sample import Sample, Tally
+from sclip_plugin.storage import places
 
 
 class FolderReader:
@@ -23,14 +25,14 @@ class FolderReader:
     takes: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, source: str, flag: str = "SOURCE", classes: bool = True) -> None:
-        self.folder = ImageFolder(source, flag)
+        self.folder = image_folder(source, flag)
         self.classes = classes
         self.tally = Tally()
 
     @classmethod
     def recognises(cls, source: str) -> bool:
         """True for any folder; this format is asked last."""
-        return os.path.isdir(source)
+        return places.is_dir(source)
 
     def samples(self) -> Iterator[Sample]:
         """The images, sorted within each folder."""

@@ -3,19 +3,18 @@
 Whatever is wrong with a file becomes a `DataError` that names it: what is not JSON, or is nested without end.
 """
 
-import glob
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import ijson
 import numpy as np
 
 from sclip_plugin.errors import DataError
+from sclip_plugin.storage import places
+from sclip_plugin.storage.location import location
 
 DEEPEST: Final = 100  # lists and objects in each other (ours); ijson's memory grows with the square of the depth
 _BOM = b"\xef\xbb\xbf"
@@ -62,7 +61,7 @@ def events(path: str) -> Iterator[tuple[str, str, Any]]:
     Raises:
         DataError: the file is not JSON.
     """
-    with json_errors(path), open(path, "rb") as file:
+    with json_errors(path), places.opened(path) as file:
         yield from ijson.parse(_ShallowFile(file), use_float=True)
 
 
@@ -84,7 +83,7 @@ def read_object(path: str) -> dict[str, Any]:
         DataError: there is something else in it.
         OSError: it cannot be read.
     """
-    return parse_object(Path(path).read_bytes(), path)
+    return parse_object(location(path).read_bytes(), path)
 
 
 def parse_object(data: bytes, where: str) -> dict[str, Any]:
@@ -106,7 +105,7 @@ def check_json(path: str) -> None:
     Raises:
         DataError: it is not JSON.
     """
-    if os.path.isfile(path) and path.lower().endswith(".json"):
+    if places.is_file(path) and path.lower().endswith(".json"):
         for _ in events(path):
             pass
 
@@ -130,13 +129,13 @@ def objects(path: str, prefix: str, what: str) -> Iterator[tuple[str, dict[str, 
 
 
 def _items(path: str, prefix: str) -> Iterator[object]:
-    with json_errors(path), open(path, "rb") as file:
+    with json_errors(path), places.opened(path) as file:
         yield from ijson.items(_ShallowFile(file), prefix, use_float=True)
 
 
 def first_item(path: str, prefix: str) -> dict[str, Any]:
     """The first object at a prefix; {} where there is none, or where `path` is no JSON file."""
-    if not (os.path.isfile(path) and path.lower().endswith(".json")):
+    if not (places.is_file(path) and path.lower().endswith(".json")):
         return {}
     try:
         _, found = next(objects(path, prefix, "item"), ("", {}))
@@ -157,6 +156,6 @@ def only_json(source: str, pattern: str, prefix: str, fields: set[str]) -> str |
     Returns:
         None where no file matches, or several.
     """
-    found = sorted(glob.glob(os.path.join(glob.escape(source), pattern))) if os.path.isdir(source) else [source]
+    found = places.listed(source, pattern) if places.is_dir(source) else [source]
     found = [path for path in found if fields <= first_item(path, prefix).keys()]
     return found[0] if len(found) == 1 else None

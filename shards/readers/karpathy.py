@@ -12,10 +12,12 @@ from typing import ClassVar
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options, Record
 from sclip_plugin.shards.readers.fields import text_or_none
-from sclip_plugin.shards.readers.files import ImageFolder, file_hash
+from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.readers.jsonfile import check_json, first_item, objects, only_json
 from sclip_plugin.shards.readers.named import NamedImages
+from sclip_plugin.shards.readers.remote_images import image_folder
 from sclip_plugin.shards.sample import Sample, Tally
+from sclip_plugin.storage import places
 
 
 class KarpathyReader:
@@ -35,8 +37,8 @@ class KarpathyReader:
             raise DataError(f"--from karpathy: no dataset*.json with images and their sentences: {source}")
         self.path = path
         self.tally = Tally()
-        folders = [options.images] if options.images else _image_folders(os.path.dirname(os.path.abspath(path)))
-        found = [NamedImages(ImageFolder(folder, "--images"), self.tally) for folder in folders]
+        folders = [options.images] if options.images else _image_folders(places.folder_of(path))
+        found = [NamedImages(image_folder(folder, "--images"), self.tally) for folder in folders]
         names = _names(first_item(path, "images.item"))
         self.images = next((one for one in found if any(one.locate(name)[0] for name in names)), found[0])
 
@@ -72,8 +74,6 @@ def _names(image: Record) -> list[str]:
 def _image_folders(root: str) -> list[str]:
     """`root` and its direct subfolders whose names contain "image" or "img"."""
     below = [
-        os.path.join(root, name)
-        for name in sorted(os.listdir(root))
-        if "image" in name.lower() or "img" in name.lower()
+        os.path.join(root, name) for name in places.names(root) if "image" in name.lower() or "img" in name.lower()
     ]
-    return [root, *(path for path in below if os.path.isdir(path) and not os.path.islink(path))]
+    return [root, *(path for path in below if places.is_dir(path) and not os.path.islink(path))]

@@ -3,7 +3,6 @@
 Needs pyarrow: `pip install 'sclip-plugin[parquet]'`.
 """
 
-import glob
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from sclip_plugin.shards.readers.columnar import BATCH, RowSamples, Spool, arrow
 from sclip_plugin.shards.readers.columns import ROLES
 from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.sample import Sample, Tally
+from sclip_plugin.storage import places
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
@@ -44,7 +44,7 @@ class ParquetReader:
     def samples(self) -> Iterator[Sample]:
         """The rows of each file, in order. File names tell splits only where there are several."""
         if (
-            os.path.isdir(self.source)
+            places.is_dir(self.source)
             and (unread := _listed(os.path.join(self.source, "data")))
             and unread != self.files
         ):
@@ -80,19 +80,19 @@ def parquet_records(path: str) -> Iterator[tuple[str, Record]]:
 def _batches(path: str) -> Iterator["RecordBatch"]:
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(path) as file:
+    with places.opened(path) as opened, pyarrow.parquet.ParquetFile(opened) as file:
         yield from file.iter_batches(batch_size=BATCH)
 
 
 def _files(source: str) -> list[str]:
-    if os.path.isfile(source):
+    if places.is_file(source):
         return [source] if source.lower().endswith(".parquet") else []
     folders = (source, os.path.join(source, "data"))
     return next((found for folder in folders if (found := _listed(folder))), [])
 
 
 def _listed(folder: str) -> list[str]:
-    return sorted(glob.glob(os.path.join(glob.escape(folder), "*.parquet")))
+    return places.listed(folder, "*.parquet")
 
 
 def _split(path: str) -> str | None:

@@ -10,10 +10,12 @@ from typing import ClassVar
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options, Record
 from sclip_plugin.shards.readers.columns import ROLES
-from sclip_plugin.shards.readers.files import ImageFolder, file_hash
+from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.readers.jsonfile import first_item, objects, parse_object
 from sclip_plugin.shards.readers.named import NamedImages, NamedRecords
+from sclip_plugin.shards.readers.remote_images import image_folder
 from sclip_plugin.shards.sample import Sample, Tally
+from sclip_plugin.storage import places
 
 LINES = (".jsonl", ".ndjson")
 
@@ -32,12 +34,12 @@ class RecordReader:
     form: ClassVar[str]
 
     def __init__(self, source: str, options: Options) -> None:
-        if os.path.isdir(source):
+        if places.is_dir(source):
             raise DataError(f"--from {self.form}: {source} is a folder")
         self.path, self.options = source, options
         self.tally = Tally()
-        beside = os.path.dirname(os.path.abspath(source))
-        self.images = NamedImages(ImageFolder(options.images or beside, "--images"), self.tally, beside)
+        beside = places.folder_of(source)
+        self.images = NamedImages(image_folder(options.images or beside, "--images"), self.tally, beside)
 
     @staticmethod
     def read(path: str) -> Iterator[tuple[str, Record]]:
@@ -64,7 +66,7 @@ def records(path: str) -> Iterator[tuple[str, Record]]:
 
 
 def _lines(path: str) -> Iterator[tuple[str, Record]]:
-    with open(path, "rb") as file:
+    with places.opened(path) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 where = f"{path}: line {number}"
@@ -84,4 +86,4 @@ class JsonReader(RecordReader):
     @classmethod
     def recognises(cls, source: str) -> bool:
         """True for a file with one of the suffixes of JSON Lines, and for a JSON array that begins with an object."""
-        return os.path.isfile(source) and (source.lower().endswith(LINES) or bool(first_item(source, "item")))
+        return places.is_file(source) and (source.lower().endswith(LINES) or bool(first_item(source, "item")))

@@ -1,9 +1,7 @@
 """The folders that `sclip convert` wrote: paired/, unpaired/ and val/. `sclip split` reads them."""
 
-import glob
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from sclip_plugin.errors import DataError
@@ -13,6 +11,8 @@ from sclip_plugin.shards.readers.jsonfile import read_object
 from sclip_plugin.shards.readers.webdataset import TarSample, tar_samples
 from sclip_plugin.shards.sample import Sample, Tally
 from sclip_plugin.shards.seen_keys import SeenKeys
+from sclip_plugin.storage import places
+from sclip_plugin.storage.location import location
 
 
 class ShardsReader:
@@ -28,7 +28,7 @@ class ShardsReader:
     """
 
     def __init__(self, root: str) -> None:
-        self.root = os.path.realpath(root)
+        self.root = places.real(root)
         self.manifest = _manifest(root)
         self.files = {kind: _tars(os.path.join(self.root, layout.shard_folder(kind))) for kind in layout.TRAINING}
         if not any(self.files.values()):
@@ -46,7 +46,7 @@ class ShardsReader:
                 split = "val" if kind == layout.VAL else "train"
                 for path in files:
                     for found in tar_samples(path, self.tally):
-                        before = seen.add(found.key, Path(path))
+                        before = seen.add(found.key, location(path))
                         if before is not None:
                             where = f"{path}: {found.key}, before in {before}"
                             raise DataError(f"two samples of the same key: {where}; see `sclip verify`")
@@ -86,7 +86,7 @@ def _manifest(root: str) -> dict[str, Any]:
         DataError: it is missing or damaged.
     """
     path = os.path.join(root, layout.MANIFEST)
-    if not os.path.isfile(path):
+    if not places.is_file(path):
         raise DataError(f"{root}: no {layout.MANIFEST}: not made by sclip convert, or not finished")
     found = read_object(path)
     if not isinstance(found.get("plan"), str):
@@ -100,4 +100,4 @@ def _manifest(root: str) -> dict[str, Any]:
 
 
 def _tars(folder: str) -> list[str]:
-    return sorted(glob.glob(os.path.join(glob.escape(folder), "*.tar")))
+    return places.listed(folder, "*.tar")

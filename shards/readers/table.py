@@ -1,7 +1,7 @@
 """CSV and TSV: one row per caption; an image may have several rows."""
 
 import csv
-import os
+import io
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -9,6 +9,7 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Misfit, Record
 from sclip_plugin.shards.readers.files import SUFFIXES as IMAGE_SUFFIXES
 from sclip_plugin.shards.readers.records import RecordReader
+from sclip_plugin.storage import places
 
 SEPARATORS: Final = ",\t;|"
 SUFFIXES: Final = (".csv", ".tsv", ".txt", ".tab")
@@ -27,7 +28,7 @@ def csv_records(path: str) -> Iterator[tuple[str, Record]]:
     csv.field_size_limit(LONGEST)
     first = 1  # line in which the row begins
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(places.opened(path), encoding="utf-8-sig", newline="") as file:
             header = file.readline()
             if not header.strip():
                 raise DataError(f"{path}: no header line")
@@ -109,4 +110,4 @@ class TableReader(RecordReader):
     @classmethod
     def recognises(cls, source: str) -> bool:
         """True for a file with a suffix of tables."""
-        return os.path.isfile(source) and source.lower().endswith(SUFFIXES)
+        return places.is_file(source) and source.lower().endswith(SUFFIXES)

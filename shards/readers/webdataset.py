@@ -4,13 +4,11 @@ Images are read where they are in the tar; nothing is unpacked. Names that lead 
 are skipped and counted.
 """
 
-import glob
 import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 from sclip_plugin.data import tar
@@ -18,9 +16,11 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.shards.locator import SliceImage
 from sclip_plugin.shards.readers.base import Description
 from sclip_plugin.shards.readers.fields import Fields, captions_of
-from sclip_plugin.shards.readers.files import SUFFIXES, file_hash, first_existing
+from sclip_plugin.shards.readers.files import SUFFIXES, file_hash
 from sclip_plugin.shards.readers.jsonfile import parse_object
 from sclip_plugin.shards.sample import Sample, Tally
+from sclip_plugin.storage import places
+from sclip_plugin.storage.location import location
 
 LEADS_OUT, LINK = "name leads out of the archive", "link or device in the archive"
 NO_OBJECT = "member .json that is not a JSON object: not read"
@@ -73,11 +73,11 @@ class WebDatasetReader:
     takes: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, source: str) -> None:
-        self.source = os.path.realpath(source)
+        self.source = places.real(source)
         self.files = _files(self.source)
         if not self.files:
             raise DataError(f"--from webdataset: no .tar in {source}")
-        self.classes = _class_names(os.path.dirname(os.path.abspath(self.files[0])))
+        self.classes = _class_names(places.folder_of(self.files[0]))
         self.tally = Tally()
 
     @classmethod
@@ -146,7 +146,7 @@ def tar_samples(path: str, tally: Tally | None = None) -> Iterator[TarSample]:
 
 def _is_compressed(path: str) -> bool:
     try:
-        with open(path, "rb") as file:
+        with places.opened(path) as file:
             return file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
     except OSError:
         return False
@@ -219,9 +219,10 @@ def _class_names(folder: str) -> list[str]:
     Raises:
         DataError: it is not UTF-8 text.
     """
-    path = first_existing(folder, ("classnames.txt", "../classnames.txt"))
+    beside = (os.path.join(place, "classnames.txt") for place in (folder, os.path.dirname(folder)))
+    path = next((path for path in beside if places.is_file(path)), None)
     try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines() if path else []
+        return location(path).read_text(encoding="utf-8-sig").splitlines() if path else []
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from None
 
@@ -233,6 +234,6 @@ def unique_keys(files: list[str]) -> bool:
 
 
 def _files(source: str) -> list[str]:
-    if os.path.isfile(source):
+    if places.is_file(source):
         return [source] if source.lower().endswith(".tar") else []
-    return sorted(glob.glob(os.path.join(glob.escape(source), "*.tar")))
+    return places.listed(source, "*.tar")

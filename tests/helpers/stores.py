@@ -110,7 +110,7 @@ def in_between(endpoint: str, weather: Weather) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -118,6 +118,13 @@ def in_between(endpoint: str, weather: Weather) -> Iterator[str]:
         weather.over.set()
         server.shutdown()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    """One that does not mind clients that hang up."""
+
+    def handle_error(self, *_: object) -> None:
+        pass
 
 
 class ScriptedFileSystem(MemoryFileSystem):

@@ -1,17 +1,22 @@
 """Shards on a real S3 server: the loader with real worker processes, and the commands, against the same shards here."""
 
+import asyncio
+import gc
 import json
 import os
+from multiprocessing import get_context
 
 import pytest
 import torch
+from fsspec.asyn import get_loop, sync
 
 from sclip_plugin.cli import main
 from sclip_plugin.data.config import MixedConfig
 from sclip_plugin.data.mixed import MixedLoader
 from sclip_plugin.data.shard_list import ShardSet, expand
 from sclip_plugin.errors import DataError
-from sclip_plugin.storage import objects, patience
+from sclip_plugin.storage import objects, patience, urls
+from tests.evaluation.sets import model_with_weights
 from tests.helpers.sets import write_classification_set, write_retrieval_set
 from tests.helpers.stores import BUCKET, Weather, in_between, upload
 from tests.storage.conftest import point_to
@@ -70,6 +75,37 @@ def weather(s3, s3_endpoint, monkeypatch):
         yield found
 
 
+def _read_and_collect(url):
+    assert len(urls._held) == 1
+    objects.read(url)
+
+    async def collect():
+        gc.collect()  # what was inherited and let go of would be closed here
+        for _ in range(20):
+            await asyncio.sleep(0)  # let the closing go on
+
+    sync(get_loop(), collect)
+
+
+def test_a_forked_process_does_not_disturb_its_parent(weather, s3):
+    """Both share the list of connections that the parent waits for; a connection that the child closes is not on it.
+
+    (The server in between keeps connections open, as stores do.)
+    """
+    patience.take_troubles()
+    objects.read(f"{s3}/keywords.txt")
+    system, _ = urls.filesystem(s3)
+    system.itself = system  # so that it is collected like rubbish, as caught errors with their frames make it
+    del system
+    child = get_context("fork").Process(target=_read_and_collect, args=[f"{s3}/keywords.txt"])
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert objects.read(f"{s3}/keywords.txt").startswith(b"# made by hand")
+    assert patience.take_troubles() == {}
+    assert urls._held == []
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_bad_weather_changes_no_batch_and_is_counted(workers, weather, s3, shards):
     expected, _ = epoch(str(shards / "paired"), str(shards / "unpaired"), workers)
@@ -122,7 +158,7 @@ def test_verify_says_the_same_of_a_store(s3, tmp_path, capsys):
         assert here[0] == 0
 
 
-def test_keywords_and_evaluation_say_the_same_of_a_store(s3, shards, tiny_model, tmp_path, capsys):
+def test_keywords_and_evaluation_say_the_same_of_a_store(s3, shards, tmp_path, capsys):
     here = told(capsys, "keywords", shards / "paired", "--out", tmp_path / "a.txt", "--method", "frequency")
     there = told(capsys, "keywords", f"{s3}/paired", "--out", tmp_path / "b.txt", "--method", "frequency")
     assert there[1].replace("b.txt", "a.txt") == here[1]
@@ -130,12 +166,12 @@ def test_keywords_and_evaluation_say_the_same_of_a_store(s3, shards, tiny_model,
     write_retrieval_set(tmp_path / "sets" / "val", 6)
     write_classification_set(tmp_path / "sets" / "aid", 6)
     upload(tmp_path / "sets", f"s3://{BUCKET}/sets")
-    reports = []
+    model, reports = model_with_weights(tmp_path / "model"), []
     for root in (str(tmp_path / "sets"), f"s3://{BUCKET}/sets"):
         out = tmp_path / f"{len(reports)}.json"
         flags = ["--zeroshot", f"{root}/aid", "--retrieval", f"v={root}/val", "--knn", f"{root}/aid"]
-        assert told(capsys, "eval", "--model", tiny_model, *flags, "--workers", "1", "--json", out)[0] == 0
+        assert told(capsys, "eval", "--model", model, *flags, "--workers", "1", "--json", out)[0] == 0
         reports.append(json.loads(out.read_text()))
     assert reports[0] == reports[1]
-    status, _ = told(capsys, "eval", "--model", tiny_model, "--zeroshot", f"s3://{BUCKET}/none")
+    status, _ = told(capsys, "eval", "--model", model, "--zeroshot", f"s3://{BUCKET}/none")
     assert status == 1
