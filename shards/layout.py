@@ -3,14 +3,13 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Final
 
-from sclip_plugin.atomic import write_atomic
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.names import DATASET_TYPES
 from sclip_plugin.shards.sample import Sample
 from sclip_plugin.storage.location import Location
+from sclip_plugin.storage.outputs import write
 
 PAIRED: Final = "paired"
 UNPAIRED: Final = "unpaired"
@@ -75,18 +74,20 @@ def _encode(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def own_readme(root: Path) -> Path | None:
+def own_readme(root: Location) -> Location | None:
     """The README.md of a set that its user wrote and that no dataset card replaces; None where there is none."""
     path = root / CARD
     return path if path.exists() and CARD_MARK.encode() not in path.read_bytes() else None
 
 
-def write_json(path: Path, content: Mapping[str, object]) -> None:
+def write_json(path: Location, content: Mapping[str, object]) -> None:
     """Write a JSON object so that it appears whole or not at all."""
-    write_atomic(path, _encode(json.dumps(content, indent=1, ensure_ascii=False) + "\n"))
+    write(path, _encode(json.dumps(content, indent=1, ensure_ascii=False) + "\n"))
 
 
-def write_benchmark_files(root: Path, kind: str, shards: int, classes: Iterable[str], templates: Iterable[str]) -> None:
+def write_benchmark_files(
+    root: Location, kind: str, shards: int, classes: Iterable[str], templates: Iterable[str]
+) -> None:
     """The text files that make `root` a data set of CLIP_benchmark's command (`wds/NAME`).
 
     Args:
@@ -96,10 +97,10 @@ def write_benchmark_files(root: Path, kind: str, shards: int, classes: Iterable[
         classes: class names, in the order of the numbers in `.cls`.
         templates: prompts with `{c}` for the class name.
     """
-    write_atomic(root / CLASS_NAMES, "".join(f"{name}\n" for name in classes))
-    write_atomic(root / TEMPLATES, "".join(f"{line}\n" for line in templates))
-    write_atomic(root / DATASET_TYPE, f"{DATASET_TYPES[kind]}\n")
-    write_atomic(root / TEST / SHARD_COUNT, f"{shards}\n")
+    write(root / CLASS_NAMES, "".join(f"{name}\n" for name in classes))
+    write(root / TEMPLATES, "".join(f"{line}\n" for line in templates))
+    write(root / DATASET_TYPE, f"{DATASET_TYPES[kind]}\n")
+    write(root / TEST / SHARD_COUNT, f"{shards}\n")
 
 
 def val_templates(root: Location) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from sclip_plugin.shards import layout
+from sclip_plugin.storage.location import Location
 
 # open_clip builds ViT-B-32 with GELU, but OpenAI's weights were trained with QuickGELU
 START_MODEL: Final = ("--model", "ViT-B-32-quickgelu", "--pretrained", "openai")
@@ -98,7 +99,7 @@ class Schedule:
         )
 
 
-def training_steps(root: Path, images: Mapping[str, int], shards: Mapping[str, int]) -> list[str]:
+def training_steps(root: Location, images: Mapping[str, int], shards: Mapping[str, int]) -> list[str]:
     """The commands for a training set, or one line that says what it lacks for training.
 
     Args:
@@ -143,10 +144,10 @@ def training_steps(root: Path, images: Mapping[str, int], shards: Mapping[str, i
     return lines
 
 
-def run_name(root: Path, loss: str) -> str:
+def run_name(root: Location, loss: str) -> str:
     """The name of the run that trains on a set, and of its folder in `logs/`: `shards-sclip`, `shards-supervised`."""
     what = {"clip": "supervised"}.get(loss, loss)
-    return f"{_NO_NAME.sub('-', Path(os.path.abspath(root)).name).strip('-') or 'run'}-{what}"
+    return f"{_NO_NAME.sub('-', Path(os.path.abspath(str(root))).name).strip('-') or 'run'}-{what}"
 
 
 def _launcher(processes: int) -> list[str]:
@@ -162,7 +163,7 @@ def loader_workers(processes: int, gpus: int) -> int:
     return max(1, min(MOST_WORKERS, cores // (processes if gpus else 2)))
 
 
-def evaluation_steps(root: Path, name: str) -> list[str]:
+def evaluation_steps(root: Location, name: str) -> list[str]:
     """The command for a classification set of this name: the start model on it."""
     return [
         "# of a model that you have tuned: the run's folder, logs/RUN, in place of --model and --pretrained",

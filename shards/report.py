@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.manifest import Counts, Manifest
 from sclip_plugin.shards.next_steps import evaluation_steps, training_steps
 from sclip_plugin.shards.sample import Tally
+from sclip_plugin.storage.location import Location
 
 IN_STUDY: Final = "SCLIP_IN_STUDY"  # a variable of the environment, which a study sets for its commands
 SHOWN: Final = 3  # groups of equal images that are named, and names of each
@@ -24,7 +24,7 @@ def reasons(tally: Tally) -> str:
     return f"{tally.images} images and {tally.captions} captions read ({listed})"
 
 
-def show(root: Path, manifest: Manifest, classification: str | None) -> None:
+def show(root: Location, manifest: Manifest, classification: str | None) -> None:
     """Print what a conversion wrote, and the commands that come next.
 
     A study goes on by itself, and some of its conversions make evaluation sets only, so there no commands are named.

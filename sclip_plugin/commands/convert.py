@@ -41,6 +41,7 @@ from sclip_plugin.shards.readers.base import split_name
 from sclip_plugin.shards.readers.columns import ROLES
 from sclip_plugin.shards.recipes import recipe as recipes
 from sclip_plugin.shards.recipes.recipe import Recipe
+from sclip_plugin.storage.location import Location
 from sclip_plugin.storage.urls import plain
 
 # the arguments that decide the bytes, in the order in which the manifest records them
@@ -91,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("source", nargs="+", metavar="SOURCE", help="file or folder, by path or URL; several become one set")
-    add("--out", required=True, metavar="DIR", help="folder for the shards")
+    add("--out", required=True, metavar="DIR", help="folder for the shards, by path or URL")
     add("--images", metavar="DIR", help="folder of the images (default: where the captions are)")
     add("--unpaired-images", action="append", default=[], metavar="DIR", help="more images without text; repeatable")
     add("--from", dest="form", choices=FORMATS, help="the source's format (default: it is recognised)")
@@ -107,9 +108,14 @@ def run(args: argparse.Namespace) -> None:
     conversion = _conversion(_with_split_of_output(args))
     root = conversion.target.root
     if args.dry_run:
-        try_out(conversion, Path(f"{os.path.normpath(root)}-preview.png"))
+        try_out(conversion, _preview(root))
     else:
         report.show(root, convert(conversion), conversion.target.name)
+
+
+def _preview(root: Location) -> Path:
+    """Where the picture of a dry run is drawn: beside the output folder, or here where that is in a store."""
+    return Path(f"{os.path.normpath(root) if isinstance(root, Path) else root.name}-preview.png")
 
 
 def _conversion(args: argparse.Namespace) -> Conversion:

@@ -9,7 +9,6 @@ With several ratios each gets a folder of its own, OUT/0.1 say. val/ keeps its i
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 from sclip_plugin.commands.flags.shards import (
     ShardFlags,
@@ -25,7 +24,7 @@ from sclip_plugin.shards import layout, report
 from sclip_plugin.shards.conversion.build import Target
 from sclip_plugin.shards.conversion.pipeline import resplit
 from sclip_plugin.shards.conversion.split import Ratios
-from sclip_plugin.storage.location import location
+from sclip_plugin.storage.location import Location, location
 from sclip_plugin.storage.urls import plain
 
 
@@ -41,11 +40,11 @@ class Request:
     """
 
     source: str
-    out: Path
+    out: Location
     split: SplitFlags
     shards: ShardFlags
 
-    def root(self, ratio: float) -> Path:
+    def root(self, ratio: float) -> Location:
         """The folder of the set with this share of pairs."""
         return self.out if len(self.split.paired_ratios) == 1 else self.out / str(ratio)
 
@@ -53,7 +52,7 @@ class Request:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sclip split`."""
     parser.add_argument("shards_in", metavar="SHARDS", help="folder that sclip convert wrote, by path or URL")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the new shards")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the new shards, by path or URL")
     add_split_arguments(parser, several=True)
     add_shard_arguments(parser)
 

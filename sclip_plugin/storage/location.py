@@ -67,7 +67,7 @@ class RemotePath:
 
     def is_dir(self) -> bool:
         if scheme(self.url) in WEB:  # where a folder is a page of links
-            return any(True for _ in self._entries())
+            return any(True for _ in self.entries())
         found = objects.look(self.url)
         return found is not None and found.folder
 
@@ -83,9 +83,14 @@ class RemotePath:
     def read_text(self, encoding: str = "utf-8") -> str:
         return self.read_bytes().decode(encoding)
 
+    def unlink(self, missing_ok: bool = False) -> None:
+        if not missing_ok and not self.exists():
+            raise FileNotFoundError(f"{self.url}: no such object")
+        objects.remove(self.url)
+
     def iterdir(self) -> Iterator["RemotePath"]:
         """What is in the folder; nothing where there is no folder."""
-        return (self / one.name for one in self._entries())
+        return (self / one.name for one in self.entries())
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
         """What matches; a listing for each folder that a wildcard looks into."""
@@ -93,14 +98,15 @@ class RemotePath:
         if not any(sign in first for sign in "*?["):
             found = [self / first] if rest or (self / first).exists() else []
         else:
-            found = [self / one.name for one in self._entries() if fnmatchcase(one.name, first)]
+            found = [self / one.name for one in self.entries() if fnmatchcase(one.name, first)]
         for one in found:
             if rest:
                 yield from one.glob(rest)
             else:
                 yield one
 
-    def _entries(self) -> list[objects.Entry]:
+    def entries(self) -> list[objects.Entry]:
+        """What is in the folder, with sizes; nothing where there is no folder."""
         try:
             return objects.listed(self.url)
         except (FileNotFoundError, NotADirectoryError):

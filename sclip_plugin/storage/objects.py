@@ -1,10 +1,14 @@
-"""Objects and folders of a store by their URLs: looking, listing, reading."""
+"""Objects and folders of a store by their URLs: looking, listing, reading, sending, removing."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
-from sclip_plugin.storage.patience import ShortBody, ask
+from sclip_plugin.storage.patience import ANSWER_SECONDS, ShortBody, ask
 from sclip_plugin.storage.urls import WEB, filesystem, scheme
+
+SENT_AT_LEAST: Final = 4 << 20  # ours: bytes that are sent in the time of an answer, or the way is blocked
 
 
 class Entry(NamedTuple):
@@ -74,6 +78,37 @@ def read(url: str, start: int = 0, stop: int | None = None) -> bytes:
     if stop is not None and stop <= start:
         return b""
     return ask(url, "cat_file", _whole(stop - start) if stop is not None else None, start=start, end=stop)
+
+
+def put(url: str, file: Path) -> None:
+    """Send a file; the object has the file's length afterwards.
+
+    Raises:
+        OSError: the store gives no access.
+        StoreDown: the store does not answer, or does not get the whole file.
+    """
+    length = file.stat().st_size
+
+    def check(_: object) -> None:
+        system, path = filesystem(url)
+        system.invalidate_cache(path.rpartition("/")[0])
+        there = size(url)
+        if there != length:
+            raise ShortBody(f"the store has {there} of {length} bytes")
+
+    seconds = ANSWER_SECONDS * (1 + length / SENT_AT_LEAST)
+    ask(url, "put_file", check, source=str(file), seconds=seconds)
+
+
+def remove(url: str) -> None:
+    """Remove an object; nothing where there is none.
+
+    Raises:
+        OSError: the store gives no access.
+        StoreDown: the store does not answer.
+    """
+    with suppress(FileNotFoundError):
+        ask(url, "rm_file")
 
 
 def _whole(length: int) -> Callable[[bytes], None]:

@@ -56,13 +56,22 @@ def take_troubles() -> Counter[str]:
     return found
 
 
-def ask(url: str, name: str, check: Callable[[T], None] | None = None, **arguments: object) -> T:
+def ask(
+    url: str,
+    name: str,
+    check: Callable[[T], None] | None = None,
+    source: str | None = None,
+    seconds: float | None = None,
+    **arguments: object,
+) -> T:
     """What a method of the URL's filesystem returns, asked for again where it fails.
 
     Args:
         url: the object or folder; its name in the filesystem is the method's first argument.
-        name: of the method (`info`, `ls`, `cat_file`, `pipe_file`, …).
+        name: of the method (`info`, `ls`, `cat_file`, `put_file`, …).
         check: looks at the answer; raises where it must be asked for again.
+        source: the method's argument before that one, if it has one.
+        seconds: after which a try is given up; None: `ANSWER_SECONDS`.
         arguments: the method's other ones.
 
     Raises:
@@ -72,7 +81,7 @@ def ask(url: str, name: str, check: Callable[[T], None] | None = None, **argumen
     """
     for pause in (*PAUSES, None):
         try:
-            return _asked(url, name, check, arguments)
+            return _asked(url, name, check, (source,) if source else (), seconds or ANSWER_SECONDS, arguments)
         except _HOPELESS as error:
             raise _plain(url, error) from None
         except Exception as error:  # every package has errors of its own
@@ -87,21 +96,28 @@ def ask(url: str, name: str, check: Callable[[T], None] | None = None, **argumen
     raise AssertionError("the last try returns or raises")
 
 
-def _asked(url: str, name: str, check: Callable[[T], None] | None, arguments: dict[str, object]) -> T:
+def _asked(
+    url: str,
+    name: str,
+    check: Callable[[T], None] | None,
+    before: tuple[str, ...],
+    seconds: float,
+    arguments: dict[str, object],
+) -> T:
     """One try."""
     from fsspec.asyn import AsyncFileSystem, sync
 
     system, path = filesystem(url)
     began = time.monotonic()
     if isinstance(system, AsyncFileSystem):
-        found: T = sync(system.loop, getattr(system, f"_{name}"), path, timeout=ANSWER_SECONDS, **arguments)
+        found: T = sync(system.loop, getattr(system, f"_{name}"), *before, path, timeout=seconds, **arguments)
     else:
-        found = getattr(system, name)(path, **arguments)
+        found = getattr(system, name)(*before, path, **arguments)
     if check is not None:
         check(found)
-    if (seconds := time.monotonic() - began) > SLOW_SECONDS:
+    if (took := time.monotonic() - began) > SLOW_SECONDS * max(1, seconds / ANSWER_SECONDS):
         _troubles[SLOW] += 1
-        logging.warning(f"sclip_plugin: {url}: the store took {seconds:.0f} s to answer")
+        logging.warning(f"sclip_plugin: {url}: the store took {took:.0f} s to answer")
     return found
 
 

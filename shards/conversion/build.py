@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.names import CLASSIFICATION, RETRIEVAL
@@ -16,6 +15,7 @@ from sclip_plugin.shards.conversion.writer import finish, leave_out_trained, pre
 from sclip_plugin.shards.images import Transform
 from sclip_plugin.shards.manifest import Counts, Manifest, Origin, ShardStatistics
 from sclip_plugin.shards.sample import Tally
+from sclip_plugin.storage.location import Location
 
 HIDDEN, NO_SET = "hidden by --paired-ratio", "not part of a classification set"
 WITH_IMAGE = "its image was skipped"
@@ -26,7 +26,7 @@ class Target:
     """The set that is to be made.
 
     Attributes:
-        root: its folder.
+        root: its folder, on the disk or in a store.
         what: its sources in words, for messages.
         name: name of the classification set; None for a training set (paired, unpaired and val).
         subset: the part whose images a classification set takes, or "all".
@@ -36,7 +36,7 @@ class Target:
         options: what decides the bytes, as the manifest records it.
     """
 
-    root: Path
+    root: Location
     what: str
     name: str | None = None
     subset: str = "all"

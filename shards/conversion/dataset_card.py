@@ -9,11 +9,11 @@ shards stay as they are: one shard may hold several formats, each sample under t
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from sclip_plugin.atomic import write_atomic
 from sclip_plugin.front_matter import front_matter, table_cell
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.conversion.plan import ShardPlan
 from sclip_plugin.shards.manifest import Manifest
+from sclip_plugin.storage.outputs import write
 
 SPLITS: Final = {layout.PAIRED: "train", layout.UNPAIRED: "train", layout.VAL: "validation", layout.CLASSES: "test"}
 
@@ -45,7 +45,7 @@ def write_card(plan: ShardPlan, manifest: Manifest) -> None:
     """
     path, data = plan.root / layout.CARD, card(plan, manifest).encode("utf-8", "backslashreplace")
     if layout.own_readme(plan.root) is None and not (path.exists() and path.read_bytes() == data):
-        write_atomic(path, data)
+        write(path, data)
 
 
 def card(plan: ShardPlan, manifest: Manifest) -> str:

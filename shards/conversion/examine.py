@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from tqdm import tqdm
@@ -13,6 +12,7 @@ from sclip_plugin.shards.locator import Locator, open_image
 from sclip_plugin.shards.sample import Tally
 from sclip_plugin.shards.shard_images import trained_digests
 from sclip_plugin.shards.threads import in_threads
+from sclip_plugin.storage.location import Location
 
 TWICE = "image with the same bytes as another"
 LISTED: Final = 1000  # groups of equal images in the manifest
@@ -80,7 +80,7 @@ def _hashes(some: Located) -> list[tuple[int, bytes]]:
     return [(number, hashlib.sha256(open_image(place).read()).digest()) for number, place in some]
 
 
-def leave_out_trained(index: SampleIndex, part: str, root: Path, workers: int) -> int:
+def leave_out_trained(index: SampleIndex, part: str, root: Location, workers: int) -> int:
     """Leave out the images of a part whose bytes are in the training set at `root`, if there is one; says how many."""
     trained = {found for _, found in trained_digests(root, index.sizes(part))}
     if not trained:

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import Final
 
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.conversion.index import SampleIndex
 from sclip_plugin.shards.images import Transform
 from sclip_plugin.shards.sample import Sample
+from sclip_plugin.storage.location import Location
 
 SHARD_SIZE: Final = 1000  # ours: about 100 MB of ordinary photographs
 LEAST_SHARDS: Final = 4  # ours: so that a few loader workers have one each
@@ -40,7 +40,7 @@ class ShardPlan:
     """A part of the output that stands or falls together: a training set or a classification set.
 
     Attributes:
-        root: folder of the set.
+        root: folder of the set, on the disk or in a store.
         jobs: its shards, part after part.
         index: the samples, in their places.
         transform: what is done to the images.
@@ -48,7 +48,7 @@ class ShardPlan:
         classes: names of the classes; the member `.cls` holds a position in this list.
     """
 
-    root: Path
+    root: Location
     jobs: list[Job]
     index: SampleIndex
     transform: Transform

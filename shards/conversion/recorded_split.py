@@ -13,6 +13,7 @@ from sclip_plugin.shards import layout
 from sclip_plugin.shards.conversion.sources import SourceSelection, open_sources
 from sclip_plugin.shards.conversion.writer import PROGRESS
 from sclip_plugin.shards.manifest import is_manifest, read_json, read_manifest
+from sclip_plugin.storage.location import Location
 
 #: the options of a manifest that decide the split, with the types that they may have
 SPLIT_OPTIONS: Final[Mapping[str, tuple[type, ...]]] = {
@@ -25,7 +26,7 @@ SPLIT_OPTIONS: Final[Mapping[str, tuple[type, ...]]] = {
 }
 
 
-def recorded_split(root: Path, selection: SourceSelection) -> Mapping[str, object] | None:
+def recorded_split(root: Location, selection: SourceSelection) -> Mapping[str, object] | None:
     """The split options with which a training set in `root` was made of one of these sources, by `SPLIT_OPTIONS`.
 
     Args:
@@ -40,7 +41,7 @@ def recorded_split(root: Path, selection: SourceSelection) -> Mapping[str, objec
         UsageError: the sources cannot be read as selected.
     """
     path = root / layout.MANIFEST
-    if (root / PROGRESS).exists():
+    if any((root / PROGRESS).glob("*")):
         raise DataError(f"--out: {root}: a conversion into it has not ended; run it again first, to its end")
     if not path.exists():
         return None
@@ -56,7 +57,7 @@ def recorded_split(root: Path, selection: SourceSelection) -> Mapping[str, objec
     return {name: options.get(name) for name in SPLIT_OPTIONS}
 
 
-def check_sets(root: Path, options: Mapping[str, object], sources: Sequence[Mapping[str, object]]) -> None:
+def check_sets(root: Location, options: Mapping[str, object], sources: Sequence[Mapping[str, object]]) -> None:
     """Refuse a training set beside classification sets of held-out images that another split held out.
 
     Args:
@@ -67,7 +68,8 @@ def check_sets(root: Path, options: Mapping[str, object], sources: Sequence[Mapp
     Raises:
         DataError: a set in `root` was made of one of these sources with another split; names both.
     """
-    for path in sorted(root.glob(f"*/{layout.MANIFEST}")):
+    found: list[Location] = [*root.glob(f"*/{layout.MANIFEST}")]
+    for path in sorted(found, key=str):
         manifest = read_json(path)
         if not is_manifest(manifest) or manifest["options"].get("subset") != layout.VAL:
             continue

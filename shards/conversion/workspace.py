@@ -6,6 +6,7 @@ One process at a time holds it. It is removed at the end, whatever happens.
 import os
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.locking import locked
 from sclip_plugin.shards.conversion.index import SampleIndex
 from sclip_plugin.shards.conversion.writer import PROGRESS
+from sclip_plugin.storage.location import Location, RemotePath
 
 INDEX: Final = "index.sqlite"
 SPOOL: Final = "spool"
@@ -22,8 +24,11 @@ LOCK: Final = "lock"
 
 
 @contextmanager
-def workspace(root: Path) -> Iterator[tuple[SampleIndex, Path]]:
+def workspace(root: Location) -> Iterator[tuple[SampleIndex, Path]]:
     """An empty index, and a folder for spooled images that is made when it is needed, both below `root`.
+
+    Where `root` is in a store they are in the folder for temporary files, and nobody is kept from converting there at
+    the same time.
 
     What a killed run left of them is removed first. At the end both are removed, and so are the folders that this
     function made and that are empty then.
@@ -32,6 +37,10 @@ def workspace(root: Path) -> Iterator[tuple[SampleIndex, Path]]:
         UsageError: another process converts into `root`.
         DataError: `root` is no folder, or the index cannot be written.
     """
+    if isinstance(root, RemotePath):
+        with tempfile.TemporaryDirectory(prefix="sclip-") as aside, _index(Path(aside) / INDEX) as index:
+            yield index, Path(aside) / SPOOL
+        return
     if os.path.lexists(root) and not root.is_dir():
         raise DataError(f"--out: {root} is not a folder")
     made = [folder for folder in (*reversed(root.parents), root) if not folder.exists()]

@@ -13,7 +13,6 @@ from typing import BinaryIO, Final
 
 from tqdm import tqdm
 
-from sclip_plugin.atomic import atomic_file
 from sclip_plugin.decoding import ImageFault
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards import layout
@@ -31,10 +30,13 @@ from sclip_plugin.shards.manifest import (
     is_shard_statistics,
     read_json,
 )
+from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.sample import Sample
 from sclip_plugin.shards.shard_images import in_training
 from sclip_plugin.shards.tar_writer import END, member
 from sclip_plugin.shards.threads import in_threads
+from sclip_plugin.storage.location import Location, RemotePath, location, tars
+from sclip_plugin.storage.outputs import whole_file
 
 PROGRESS: Final = ".progress"
 PLAN: Final = "plan.json"  # in it: the digest of the plan that is being written
@@ -98,9 +100,10 @@ def write_shard(
             say); nothing of it is left then.
     """
     path = plan.root / job.name
-    with atomic_file(path) as file:
+    with whole_file(path) as file:
         statistics = _write(plan, job, file, progress, trained)
-    _sync_folder(path.parent)
+    if isinstance(path, Path):
+        _sync_folder(path.parent)
     return statistics
 
 
@@ -159,11 +162,14 @@ def write_all(plan: ShardPlan, workers: int) -> dict[str, ShardStatistics]:
     """Write every shard of the plan that a killed run did not finish; returns {shard name: statistics} of all."""
     bar = tqdm(total=sum(job.stop - job.first for job in plan.jobs), desc="writing", unit="image", disable=None)
 
+    marks = {path.name for path in (plan.root / PROGRESS).iterdir()}
+
     def one(job: Job) -> ShardStatistics:
-        done = _finished(plan.root / job.name, _mark(plan, job))
+        mark = _mark(plan, job)
+        done = _finished(plan.root / job.name, mark) if mark.name in marks else None
         if done is None:
             done = write_shard(plan, job, bar.update)
-            layout.write_json(_mark(plan, job), done)
+            layout.write_json(mark, done)
         else:
             bar.update(job.stop - job.first)
         return done
@@ -174,7 +180,7 @@ def write_all(plan: ShardPlan, workers: int) -> dict[str, ShardStatistics]:
     return {job.name: result for job, result in zip(plan.jobs, results)}
 
 
-def leave_out_trained(plan: ShardPlan, kind: str, training: Path) -> dict[str, ShardStatistics]:
+def leave_out_trained(plan: ShardPlan, kind: str, training: Location) -> dict[str, ShardStatistics]:
     """Write the shards of a held-out part again that hold images of the training set, without these images.
 
     The split leaves out images whose files are equal. What is re-encoded may become equal only then: one picture as a
@@ -190,7 +196,7 @@ def leave_out_trained(plan: ShardPlan, kind: str, training: Path) -> dict[str, S
     """
     trained = defaultdict[str, set[str]](set)
     jobs = {str(plan.root / job.name): job for job in plan.jobs if job.kind == kind}
-    for shard, key, _ in in_training(map(Path, jobs), training):
+    for shard, key, _ in in_training(map(location, jobs), training):
         trained[str(shard)].add(key)
     written = {}
     for name, keys in sorted(trained.items()):
@@ -200,16 +206,18 @@ def leave_out_trained(plan: ShardPlan, kind: str, training: Path) -> dict[str, S
     return written
 
 
-def _mark(plan: ShardPlan, job: Job) -> Path:
+def _mark(plan: ShardPlan, job: Job) -> Location:
     """The file that says that a shard is finished."""
     return plan.root / PROGRESS / (job.name.replace("/", "-") + ".json")
 
 
-def _finished(shard: Path, mark: Path) -> ShardStatistics | None:
-    """The statistics of a shard that is complete, None of another."""
+def _finished(shard: Location, mark: Location) -> ShardStatistics | None:
+    """The statistics of a shard that is complete, None of another. One in a store is read, and its hash compared."""
     done = read_json(mark)
     try:
-        return done if is_shard_statistics(done) and shard.stat().st_size == done["bytes"] else None
+        if not is_shard_statistics(done) or shard.stat().st_size != done["bytes"]:
+            return None
+        return done if isinstance(shard, Path) or file_hash(str(shard)) == done["sha256"] else None
     except OSError:
         return None
 
@@ -234,7 +242,7 @@ def prepare(plan: ShardPlan, folders: list[str], overwrite: bool) -> Manifest | 
     made_by = _digest(manifest) or _digest(read_json(state))
     occupied = [name for name in folders if (plan.root / name).is_dir() and any((plan.root / name).iterdir())]
     if made_by == plan.digest and not overwrite:
-        if is_manifest(manifest) and all((plan.root / job.name).is_file() for job in plan.jobs):
+        if is_manifest(manifest) and _all_there(plan, manifest):
             _forget_progress(plan.root)
             return manifest  # it is complete: its digest is this plan's, and it is written last
     elif occupied or made_by is not None or described.exists():
@@ -250,6 +258,18 @@ def prepare(plan: ShardPlan, folders: list[str], overwrite: bool) -> Manifest | 
     return None
 
 
+def _all_there(plan: ShardPlan, manifest: Manifest) -> bool:
+    """Whether every shard of a finished plan is in its place; in a store also whether it has the manifest's length."""
+    if isinstance(plan.root, Path):
+        return all((plan.root / job.name).is_file() for job in plan.jobs)
+    there: dict[str, int | None] = {}
+    for folder in {os.path.dirname(job.name) for job in plan.jobs}:
+        found = (plan.root / folder).entries()
+        there |= {f"{folder}/{one.name}": one.size for one in found}
+    listed = manifest["shards"]
+    return all(job.name in listed and there.get(job.name) == listed[job.name]["bytes"] for job in plan.jobs)
+
+
 def _digest(found: object) -> str | None:
     """The digest of the plan that a manifest, or `.progress/plan.json`, names; None where it names none."""
     digest = found.get("plan") if isinstance(found, dict) else None
@@ -257,7 +277,9 @@ def _digest(found: object) -> str | None:
 
 
 def _remove_leftovers(plan: ShardPlan, folders: list[str]) -> None:
-    """Remove what killed runs wrote aside and did not rename."""
+    """Remove what killed runs wrote aside and did not rename; in a store there is no such thing."""
+    if isinstance(plan.root, RemotePath):
+        return
     for folder in {
         plan.root,
         *(plan.root / name for name in folders),
@@ -266,19 +288,21 @@ def _remove_leftovers(plan: ShardPlan, folders: list[str]) -> None:
         remove_leftovers(folder, (*layout.FILES, "*.tar"), alone=True)
 
 
-def _clear(root: Path, folders: list[str]) -> None:
+def _clear(root: Location, folders: list[str]) -> None:
     """Remove what an earlier conversion wrote, and nothing but that."""
     (root / layout.MANIFEST).unlink(missing_ok=True)
     for name in folders:
-        for old in (*(root / name).glob("*.tar"), root / name / layout.SIZES, root / name / "nshards.txt"):
+        for old in (*tars(root / name), root / name / layout.SIZES, root / name / "nshards.txt"):
             old.unlink(missing_ok=True)
     _forget_progress(root)
 
 
-def _forget_progress(root: Path) -> None:
-    for mark in (root / PROGRESS).glob("*.json"):
-        mark.unlink()
-    remove_leftovers(root / PROGRESS, ("*.json",), alone=True)
+def _forget_progress(root: Location) -> None:
+    scratch = root / PROGRESS
+    for mark in scratch.glob("*.json"):
+        mark.unlink(missing_ok=True)
+    if isinstance(scratch, Path):
+        remove_leftovers(scratch, ("*.json",), alone=True)
 
 
 def finish(plan: ShardPlan, shards: Mapping[str, ShardStatistics], counts: Counts, about: Origin) -> Manifest:

@@ -17,7 +17,7 @@ from sclip_plugin.storage.location import Location
 
 def folder_faults(root: Location, findings: Mapping[Part, Findings]) -> Iterator[Fault]:
     """A conversion that did not end, files that do not say what the shards hold, evaluation images in training."""
-    if (root / PROGRESS).exists():
+    if any((root / PROGRESS).glob("*")):  # some stores keep empty folders
         yield Fault("unfinished: run the same sclip convert again", str(root / PROGRESS))
     for part, found in findings.items():
         sizes = part.folder / layout.SIZES

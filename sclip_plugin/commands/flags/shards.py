@@ -3,10 +3,11 @@
 import argparse
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from sclip_plugin.errors import UsageError
+from sclip_plugin.storage.location import Location
+from sclip_plugin.storage.outputs import writable
 
 VAL_RATIO: Final = 0.1  # ours
 PAIRED_RATIO: Final = 1.0  # every caption is kept; fewer are for studies of scarcity
@@ -135,15 +136,16 @@ def shard_flags(args: argparse.Namespace) -> ShardFlags:
     return flags
 
 
-def output_folder(args: argparse.Namespace) -> Path:
-    """The folder that `--out` names.
+def output_folder(args: argparse.Namespace) -> Location:
+    """The folder that `--out` names, by path or URL.
 
     Raises:
-        UsageError: it names none.
+        UsageError: it names none, or none that can be written to.
+        DataError: nobody knows the store of the URL.
     """
     if not args.out:
         raise UsageError("--out must name a folder")
-    return Path(args.out)
+    return writable(args.out, "--out")
 
 
 def check_positive(flag: str, value: int | None) -> None:
