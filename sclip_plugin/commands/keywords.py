@@ -17,10 +17,8 @@ nothing apart, parts of longer keywords and words for the same pairs are dropped
 import os
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sclip_plugin.atomic import write_atomic
 from sclip_plugin.data.shard_list import ShardList, expand
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.evaluation.models import check_model
@@ -48,6 +46,7 @@ from sclip_plugin.shards.keywords.phrases import METHODS, PhraseOptions
 from sclip_plugin.shards.keywords.stop_words import languages, split_words
 from sclip_plugin.shards.keywords.variants import distinct_names
 from sclip_plugin.shards.recipes import recipe as recipes
+from sclip_plugin.storage.outputs import writable, write
 
 if TYPE_CHECKING:  # torch is imported only where a model is asked for
     from sclip_plugin.shards.keywords.pair_features import PairFeatures
@@ -72,7 +71,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `sclip keywords`."""
     add = parser.add_argument
     add("shards", nargs="?", metavar="SHARDS", help="folder, pattern or URL of paired shards (classes: optional)")
-    add("--out", required=True, metavar="FILE", help="keyword file to write")
+    add("--out", required=True, metavar="FILE", help="keyword file to write, by path or URL")
     methods = (*METHODS, CLASSES, CLASSES_YAKE, EMBEDDING)
     add("--method", choices=methods, default=ExtractionOptions.method, help="default: yake")
     add("--top", type=int, metavar="K", help=f"keywords wanted (default: {DEFAULTS['top']}; the paper: 50 to 300)")
@@ -114,7 +113,7 @@ def run(args: Namespace) -> None:
 def _write_classes(args: Namespace, names: list[str]) -> None:
     origin = origin_of_classes(args.recipe, args.classes)
     if not args.shards:
-        write_atomic(Path(args.out), file_text(origin, names))
+        write(writable(args.out, "--out"), file_text(origin, names))
         print(f"{len(names)} keywords -> {args.out}")
         return
     shards = expand(args.shards, "SHARDS")
@@ -175,7 +174,7 @@ def _write(args: Namespace, origin: str, counted: CountedKeywords, pruned: "Prun
     else:
         text = counted_file_text(origin + flags_of_pruning(args.model, args.pretrained), counted)
         text += dropped_text(pruned.dropped)
-    write_atomic(Path(args.out), text)
+    write(writable(args.out, "--out"), text)
     _report(counted, args.out, advice)
 
 
@@ -197,6 +196,7 @@ def _check_combination(args: Namespace) -> None:
         raise UsageError(f"--method {args.method} takes its names from --recipe NAME or from --classes FILE")
     if not args.shards and (args.method != CLASSES or args.prune):
         raise UsageError("SHARDS is missing" + (", whose pairs --prune looks at" if args.prune else ""))
+    writable(args.out, "--out")
     _check_model(args)
 
 

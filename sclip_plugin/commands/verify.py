@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from sclip_plugin.commands.flags.paths import named_path
 from sclip_plugin.errors import UsageError
 from sclip_plugin.shards.contact_sheet import COLUMNS, draw
 from sclip_plugin.shards.report import count_lines
@@ -30,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `sclip verify`."""
     parser.add_argument("folder", metavar="DIR", help="folder or URL that sclip convert wrote, or of any tars")
     parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="threads")
-    parser.add_argument("--sheet", type=Path, metavar="PNG", help="write a contact sheet of a few samples")
+    parser.add_argument("--sheet", type=named_path, metavar="PNG", help="write a contact sheet of a few samples")
 
 
 def run(args: Namespace) -> int:

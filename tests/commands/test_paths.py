@@ -1,4 +1,4 @@
-"""An empty word where a path is meant, from an unset variable say, must not mean the current folder."""
+"""An empty word where a path is meant, from an unset variable say, must not mean the current folder; nor a URL one."""
 
 import pytest
 
@@ -25,4 +25,17 @@ def test_an_empty_path_is_refused(words, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(words)
     assert "must name a file or folder, got" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["study", "demo", "--out", "s3://b/x"], ["verify", "shards", "--sheet", "s3://b/x.png"]],
+    ids=lambda words: words[0],
+)
+def test_a_url_is_no_folder_of_that_name(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(words)
+    assert "must name a file or folder of this machine, got 's3://b/x" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -49,12 +49,14 @@ class Weather:
         cut: how many answers end in the middle.
         silent: how many get no answer until the server is closed.
         clear: how many pass before any of the above begins.
-        seen: {what happened: how often}.
+        seen: {what happened to those: how often}.
+        requests: {method: how often}, of all requests.
     """
 
     def __init__(self) -> None:
         self.busy = self.cut = self.silent = self.clear = 0
         self.seen: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.over = threading.Event()
         self._lock = threading.Lock()
 
@@ -80,6 +82,7 @@ def in_between(endpoint: str, weather: Weather) -> Iterator[str]:
         protocol_version = "HTTP/1.1"
 
         def pass_on(self) -> None:
+            weather.requests[self.command] += 1
             fate = weather.next() if self.command == "GET" and ".tar" in self.path else "clear"
             if fate == "silent":
                 weather.over.wait()

@@ -166,6 +166,8 @@ def test_keywords_and_evaluation_say_the_same_of_a_store(s3, shards, tmp_path, c
     write_retrieval_set(tmp_path / "sets" / "val", 6)
     write_classification_set(tmp_path / "sets" / "aid", 6)
     upload(tmp_path / "sets", f"s3://{BUCKET}/sets")
+    assert told(capsys, "keywords", s3 + "/paired", "--out", s3 + "/k.txt", "--method", "frequency")[0] == 0
+    assert objects.read(s3 + "/k.txt") == (tmp_path / "b.txt").read_bytes()
     model, reports = model_with_weights(tmp_path / "model"), []
     for root in (str(tmp_path / "sets"), f"s3://{BUCKET}/sets"):
         out = tmp_path / f"{len(reports)}.json"
