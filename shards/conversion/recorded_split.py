@@ -11,7 +11,7 @@ from typing import Final
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.conversion.sources import SourceSelection, open_sources
-from sclip_plugin.shards.conversion.writer import PROGRESS
+from sclip_plugin.shards.conversion.writer import unfinished
 from sclip_plugin.shards.manifest import is_manifest, read_json, read_manifest
 from sclip_plugin.storage.location import Location
 
@@ -41,7 +41,7 @@ def recorded_split(root: Location, selection: SourceSelection) -> Mapping[str, o
         UsageError: the sources cannot be read as selected.
     """
     path = root / layout.MANIFEST
-    if any((root / PROGRESS).glob("*")):
+    if unfinished(root):
         raise DataError(f"--out: {root}: a conversion into it has not ended; run it again first, to its end")
     if not path.exists():
         return None

@@ -297,6 +297,12 @@ def _clear(root: Location, folders: list[str]) -> None:
     _forget_progress(root)
 
 
+def unfinished(root: Location) -> bool:
+    """Whether a conversion into a folder has begun and not ended."""
+    scratch = root / PROGRESS
+    return scratch.exists() if isinstance(scratch, Path) else any(scratch.iterdir())  # a store may keep empty folders
+
+
 def _forget_progress(root: Location) -> None:
     scratch = root / PROGRESS
     for mark in scratch.glob("*.json"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from sclip_plugin.shards import layout
-from sclip_plugin.shards.conversion.writer import PROGRESS
+from sclip_plugin.shards.conversion.writer import PROGRESS, unfinished
 from sclip_plugin.shards.manifest import Manifest, ShardRecord
 from sclip_plugin.shards.verification.faults import Fault
 from sclip_plugin.shards.verification.findings import Findings
@@ -17,7 +17,7 @@ from sclip_plugin.storage.location import Location
 
 def folder_faults(root: Location, findings: Mapping[Part, Findings]) -> Iterator[Fault]:
     """A conversion that did not end, files that do not say what the shards hold, evaluation images in training."""
-    if any((root / PROGRESS).glob("*")):  # some stores keep empty folders
+    if unfinished(root):
         yield Fault("unfinished: run the same sclip convert again", str(root / PROGRESS))
     for part, found in findings.items():
         sizes = part.folder / layout.SIZES
