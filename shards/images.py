@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 from warnings import filterwarnings
 
-import numpy as np
 from PIL import Image, ImageOps
 
 from sclip_plugin.decoding import EMPTY, ImageFault, load, open_image
+from sclip_plugin.shards.headers import Header, plain_header
 from sclip_plugin.shards.locator import Readable
 
 COPIED: Final = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}  # format → suffix
@@ -69,11 +69,10 @@ def inspect(image: Readable, transform: Transform, check: bool = False) -> Verdi
         size = image.size
         if size == 0:
             return Verdict(fault=EMPTY)
-        with image.open() as file, open_image(file) as picture:
-            suffix, recode = _judge(picture, transform)
-            if check:
-                load(picture)
-            return Verdict(suffix, recode, size, fingerprint_of(file, size))
+        with image.open() as file:
+            head, tail = _ends(file, size)
+            suffix, recode = _look(file, head, transform, check)
+            return Verdict(suffix, recode, size, _print_of(head, tail))
     except ImageFault as fault:
         return Verdict(fault=str(fault))
     except OSError as error:
@@ -82,14 +81,41 @@ def inspect(image: Readable, transform: Transform, check: bool = False) -> Verdi
 
 def fingerprint_of(file: BinaryIO, size: int) -> bytes:
     """16 bytes that are equal for equal files of this size: a hash of both ends."""
+    return _print_of(*_ends(file, size))
+
+
+def _ends(file: BinaryIO, size: int) -> tuple[bytes, bytes]:
+    """The first and the last `END` bytes of a file; of a short one, they overlap."""
     file.seek(0)
-    found = hashlib.blake2b(file.read(END), digest_size=16)
+    head = file.read(END)
     file.seek(max(0, size - END))
-    found.update(file.read(END))
+    return head, file.read(END)
+
+
+def _print_of(head: bytes, tail: bytes) -> bytes:
+    found = hashlib.blake2b(head, digest_size=16)
+    found.update(tail)
     return found.digest()
 
 
-def _judge(picture: Image.Image, transform: Transform) -> tuple[str, str]:
+def _look(file: BinaryIO, head: bytes, transform: Transform, check: bool) -> tuple[str, str]:
+    """The verdict's suffix and reason to re-encode, from the first bytes of the file where these are enough.
+
+    Raises:
+        ImageFault: the image cannot be used.
+    """
+    plain = None if check else plain_header(head)
+    limit = Image.MAX_IMAGE_PIXELS
+    if plain and not (limit and plain.size[0] * plain.size[1] > limit):
+        return _judge(plain, transform)
+    file.seek(0)
+    with open_image(file) as picture:
+        if check:
+            load(picture)
+        return _judge(picture, transform)
+
+
+def _judge(picture: Image.Image | Header, transform: Transform) -> tuple[str, str]:
     """The suffix of the member, and why the image must be re-encoded ("" where it need not)."""
     recode = _reason(picture, transform)
     suffix = COPIED.get(picture.format or "", "png")
@@ -98,7 +124,7 @@ def _judge(picture: Image.Image, transform: Transform) -> tuple[str, str]:
     return suffix, recode
 
 
-def _reason(picture: Image.Image, transform: Transform) -> str:
+def _reason(picture: Image.Image | Header, transform: Transform) -> str:
     if picture.format not in COPIED:
         return f"{picture.format} format"
     if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
@@ -114,8 +140,8 @@ def _reason(picture: Image.Image, transform: Transform) -> str:
     return "--quality" if transform.quality is not None else ""
 
 
-def _rotated(picture: Image.Image) -> bool:
-    if not {"exif", "xmp", "Raw profile type exif"} & picture.info.keys():
+def _rotated(picture: Image.Image | Header) -> bool:
+    if isinstance(picture, Header) or not {"exif", "xmp", "Raw profile type exif"} & picture.info.keys():
         return False  # getexif() would decode a whole PNG to look for it
     try:
         return picture.getexif().get(_ORIENTATION, 1) in range(2, 9)
@@ -153,20 +179,25 @@ def _flatten(picture: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert("RGB")
     if picture.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_8_bits(np.asarray(picture), picture))
-    plain = picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+        return _to_8_bits(picture)
+    mode = "L" if picture.mode in ("1", "L") else "RGB"
+    plain = picture if picture.mode == mode else picture.convert(mode)  # which copies also where there is nothing to do
     plain.info = {}
     return plain
 
 
-def _to_8_bits(pixels: np.ndarray, picture: Image.Image) -> np.ndarray:
-    """The pixels as uint8: 16 bits are divided by 257, wider types are stretched to their finite range."""
+def _to_8_bits(picture: Image.Image) -> Image.Image:
+    """The image in grey: 16 bits are divided by 257, wider types are stretched to their finite range."""
+    import numpy as np  # few images need it, and it takes longer to import than all else here
+
+    pixels = np.asarray(picture).astype(np.float64)
     if picture.mode.startswith("I;16") or picture.format in ("PNG", "PPM"):
-        return np.round(pixels.astype(np.float64).clip(0, 65535) / 257).astype(np.uint8)
-    values = np.nan_to_num(pixels.astype(np.float64), posinf=np.inf, neginf=-np.inf)  # no number counts as 0
+        return Image.fromarray(np.round(pixels.clip(0, 65535) / 257).astype(np.uint8))
+    values = np.nan_to_num(pixels, posinf=np.inf, neginf=-np.inf)  # no number counts as 0
     finite = values[np.isfinite(values)]
     low, high = (float(np.min(finite)), float(np.max(finite))) if finite.size else (0.0, 0.0)
-    return np.round((values.clip(low, high) - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+    stretched = (values.clip(low, high) - low) * (255 / (high - low) if high > low else 0)
+    return Image.fromarray(np.round(stretched).astype(np.uint8))
 
 
 def _shrink(picture: Image.Image, shorter: int | None) -> Image.Image:

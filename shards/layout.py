@@ -30,6 +30,8 @@ CARD_MARK: Final = "<!-- sclip writes this file again with the shards. To keep a
 FILES: Final = (MANIFEST, SIZES, TEMPLATES, CLASS_NAMES, DATASET_TYPE, SHARD_COUNT, CARD)
 DEFAULT_TEMPLATE: Final = "a photo of {c}."
 
+_about: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
+
 
 def shard_folder(kind: str) -> str:
     """Where the tars of "paired", "unpaired", "val" or "classes" stand, below the root of their set."""
@@ -56,17 +58,19 @@ def members(sample: Sample, kind: str, classes: Mapping[str, int]) -> list[tuple
     has the number of its class in `.cls`. A source name that is not UTF-8 stands in the `.json` with JSON's escapes, so
     that it is read back as it was.
     """
-    about: dict[str, object] = {
-        name: value for name in ("source", "label", "group") if (value := getattr(sample, name)) is not None
-    }
+    about: dict[str, object] = {"source": sample.source}
     if kind in (PAIRED, VAL):
-        about = {"captions": sample.captions, **about}
-    text = {PAIRED: sample.captions[:1], VAL: sample.captions}.get(kind)
+        about["captions"] = sample.captions
+    if sample.label is not None:
+        about["label"] = sample.label
+    if sample.group is not None:
+        about["group"] = sample.group
+    text = sample.captions[:1] if kind == PAIRED else sample.captions if kind == VAL else None
     found = [("txt", "\n".join(text).encode())] if text else []
     if kind not in TRAINING:
         assert sample.label is not None  # the split leaves out images without a label
         found.append(("cls", str(classes[sample.label]).encode()))
-    return [*found, ("json", _encode(json.dumps(about, ensure_ascii=False, sort_keys=True)))]
+    return [*found, ("json", _encode(_about(about)))]
 
 
 def _encode(text: str) -> bytes:

@@ -3,9 +3,10 @@
 import tarfile
 
 _RECORD = 512
-_NAME, _SIZE, _CHECKSUM = slice(0, 100), slice(124, 136), slice(148, 156)
-_BLANK = bytearray(tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT))
-_BLANK[_CHECKSUM] = b" " * 8  # the checksum counts its own field as spaces
+_BLANK = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)
+# what stands between the name, the size and the checksum, and behind them
+_MODE_TO_OWNER, _TIME, _REST = _BLANK[100:124], _BLANK[136:148], _BLANK[156:]
+_FIXED_SUM = sum(_MODE_TO_OWNER + _TIME + _REST) + 8 * ord(" ")  # the checksum counts its own field as spaces
 END = bytes(2 * _RECORD)  # what ends a tar
 
 
@@ -22,8 +23,7 @@ def member(name: str, data: bytes) -> list[bytes]:
     encoded = name.encode("ascii")
     if len(encoded) > 100 or len(data) >= 8**11:
         raise ValueError(f"not a plain tar member: {name!r}, {len(data)} bytes")
-    header = bytearray(_BLANK)
-    header[_NAME] = encoded.ljust(100, b"\0")
-    header[_SIZE] = b"%011o\0" % len(data)
-    header[_CHECKSUM] = b"%06o\0 " % sum(header)
-    return [bytes(header), data, bytes(-len(data) % _RECORD)]
+    size = b"%011o\0" % len(data)
+    checksum = b"%06o\0 " % (_FIXED_SUM + sum(encoded) + sum(size))
+    header = b"".join((encoded.ljust(100, b"\0"), _MODE_TO_OWNER, size, _TIME, checksum, _REST))
+    return [header, data, bytes(-len(data) % _RECORD)]

@@ -107,7 +107,8 @@ class SampleIndex:
         names = (pack(sample.source), origin, pack(base), plain_key(base).casefold())
         image = (place.form, pack(place.path), place.offset, place.length)
         label = clean_label(sample.label)
-        tally.notes[LABEL_FOLDED] += label != (sample.label or None)
+        if label != (sample.label or None):
+            tally.notes[LABEL_FOLDED] += 1
         said = (label, _text(sample.group), _text(sample.split), pack(unit))
         try:
             return self._db.execute(_INSERT, (*names, *image, *said, *known)).lastrowid
@@ -139,7 +140,6 @@ class SampleIndex:
             tally.skip_captions("duplicate caption")
         else:
             tally.captions += 1
-            self._db.execute("UPDATE samples SET captioned = 1 WHERE id = ? AND captioned = 0", (number,))
 
     def has_splits(self) -> bool:
         """Whether any source says which split a sample is in."""
@@ -240,8 +240,9 @@ class SampleIndex:
     # The split
 
     def mark_usable(self) -> None:
-        """Let every sample without a fault take part in the split."""
-        self._db.execute("UPDATE samples SET usable = 1 WHERE fault = ''")
+        """Let every sample without a fault take part in the split, and note which have captions."""
+        captioned = "EXISTS (SELECT 1 FROM captions WHERE sample = samples.id)"
+        self._db.execute(f"UPDATE samples SET usable = 1, captioned = {captioned} WHERE fault = ''")
 
     def forget_splits(self) -> None:
         """Let the sources' own splits not count."""
@@ -427,7 +428,7 @@ def clean_label(label: str | None) -> str | None:
     White space is treated as in captions, so that whatever ends a line for anybody is one space. Unlike there, names
     that differ in what is not UTF-8 stay different, or two classes would become one.
     """
-    return clean_caption(_printable(label or "")) or None
+    return clean_caption(_printable(label)) or None if label else None
 
 
 def _printable(text: str) -> str:

@@ -29,7 +29,7 @@ CREATE TABLE samples (
     grouping TEXT,
     split TEXT,
     unit BLOB NOT NULL,                  -- what is split as a whole: the group, or the image where it has none
-    captioned INTEGER NOT NULL DEFAULT 0,
+    captioned INTEGER NOT NULL DEFAULT 0,  -- known once the sample is usable
     size INTEGER,                        -- size, suffix, recode, fault, fingerprint: the image's `Verdict`
     suffix TEXT,
     recode TEXT,

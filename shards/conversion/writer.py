@@ -39,20 +39,29 @@ from sclip_plugin.storage.location import Location, RemotePath, location, tars
 from sclip_plugin.storage.outputs import whole_file
 
 PROGRESS: Final = ".progress"
+BLOCK: Final = 1 << 18  # bytes that are hashed and written at once (ours): larger ones leave the processor's cache
 PLAN: Final = "plan.json"  # in it: the digest of the plan that is being written
 
 
 class _HashingFile:
-    """A file that remembers the SHA-256 and the length of what was written to it."""
+    """A file that gathers what is written to it in blocks, and knows the SHA-256 and the length of its blocks."""
 
     def __init__(self, file: BinaryIO):
         self.file, self.hash, self.length = file, hashlib.sha256(), 0
+        self._waiting, self._waiting_length = list[bytes](), 0
 
     def write(self, pieces: list[bytes]) -> None:
-        data = b"".join(pieces)
-        self.hash.update(data)
-        self.length += len(data)
-        self.file.write(data)
+        self._waiting += pieces
+        self._waiting_length += sum(map(len, pieces))
+        if self._waiting_length >= BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        block = b"".join(self._waiting)
+        self.hash.update(block)
+        self.length += len(block)
+        self.file.write(block)
+        self._waiting, self._waiting_length = [], 0
 
 
 class _ShardCounts:
@@ -125,6 +134,7 @@ def _write(
         if progress:
             progress(1)
     sink.write([END])
+    sink.flush()
     return counts.statistics(sink)
 
 

@@ -22,6 +22,12 @@ def suffix_of_name(name: str) -> str:
     return name.rpartition(".")[2].lower()
 
 
+def _links(folder: str) -> frozenset[str]:
+    """The names in a folder that are links; they are listed with their kind, so that none is asked by itself."""
+    with os.scandir(folder) as entries:
+        return frozenset(entry.name for entry in entries if entry.is_symlink())
+
+
 def file_hash(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file, by path or URL, in hexadecimal."""
     found = hashlib.sha256()
@@ -95,6 +101,7 @@ class ImageFolder:
             raise DataError(f"{flag}: no such folder: {path}")
         self.root = os.path.realpath(path)
         self._folders: dict[str, str] = {}  # folder → the same without links
+        self._below = os.path.join(self.root, "")
 
     def locate(self, name: str, base: str | None = None) -> tuple[str | None, str]:
         """(path relative to the folder, "") of an image, or (None, reason).
@@ -124,10 +131,10 @@ class ImageFolder:
             return None, OUTSIDE
         if not stat.S_ISREG(mode):
             return None, MISSING
-        return os.path.relpath(path, self.root).replace(os.sep, "/"), ""
+        return path[len(self._below) :].replace(os.sep, "/"), ""
 
     def _inside(self, path: str) -> bool:
-        return path.startswith(os.path.join(self.root, ""))
+        return path.startswith(self._below)
 
     def walk(self, skipped: Counter[str], unread: Unread | None = None) -> Iterator[str]:
         """The relative paths of the images, sorted within each folder.
@@ -139,7 +146,8 @@ class ImageFolder:
             unread: files that look like captions are counted here.
         """
         for folder, folders, files in os.walk(self.root):
-            linked = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+            links = _links(folder)
+            linked = [name for name in folders if name in links]
             folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in linked)
             skipped.update({LINK: len(linked)} if linked else {})
             prefix = "" if folder == self.root else f"{os.path.relpath(folder, self.root).replace(os.sep, '/')}/"
@@ -149,11 +157,11 @@ class ImageFolder:
             for name in files:
                 if suffix_of_name(name) not in SUFFIXES:
                     continue
-                if os.path.islink(os.path.join(folder, name)):
+                if name in links:
                     skipped[LINK] += 1
                 else:
                     yield prefix + name
 
     def path(self, relative: str) -> str:
         """Where an image is whose relative path is known."""
-        return os.path.join(self.root, *relative.split("/"))
+        return self._below + relative.replace("/", os.sep)

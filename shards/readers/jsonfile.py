@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, Final
 
 import ijson
-import numpy as np
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.storage import places
@@ -47,6 +46,8 @@ class _ShallowFile:
         brackets = b"".join(parts[self._in_string :: 2]).translate(None, _NO_BRACKET)
         self._in_string ^= len(parts) % 2 == 0
         if brackets:
+            import numpy as np  # it takes longer to import than all readers together
+
             codes = np.frombuffer(brackets, dtype=np.uint8)
             depths = self._depth + np.cumsum(np.where((codes == ord("[")) | (codes == ord("{")), 1, -1))
             if depths.max() > DEEPEST:
