@@ -85,10 +85,12 @@ def fingerprint_of(file: BinaryIO, size: int) -> bytes:
 
 
 def _ends(file: BinaryIO, size: int) -> tuple[bytes, bytes]:
-    """The first and the last `END` bytes of a file; of a short one, they overlap."""
+    """The first and the last `END` bytes of a file; of a short one, both are all of it."""
     file.seek(0)
     head = file.read(END)
-    file.seek(max(0, size - END))
+    if size <= END:
+        return head, head
+    file.seek(size - END)
     return head, file.read(END)
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+from typing import Final
 
+_NO_KEY: Final = re.compile(r"[^A-Za-z0-9_-]+")
 KEY_LENGTH = 80  # with the suffix below the 100 bytes of a plain tar header
 
 
@@ -14,7 +16,7 @@ def stem(source: str) -> str:
 
 def plain_key(base: str) -> str:
     """A stem in letters, digits, `_` and `-`."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", base)
+    return _NO_KEY.sub("_", base)
 
 
 def key(source: str, unique: bool) -> str:

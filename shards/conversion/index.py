@@ -16,7 +16,7 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.shards.conversion import schema
 from sclip_plugin.shards.conversion.schema import pack, unpack
 from sclip_plugin.shards.images import Verdict
-from sclip_plugin.shards.keys import plain_key, stem
+from sclip_plugin.shards.keys import KEY_LENGTH, plain_key, stem
 from sclip_plugin.shards.locator import Locator, open_image
 from sclip_plugin.shards.readers.base import clean_caption
 from sclip_plugin.shards.sample import Sample, Tally
@@ -104,7 +104,7 @@ class SampleIndex:
         unit = f"group {sample.group}" if sample.group else f"image {sample.source}"
         # a sample with a suffix comes from shards: its image is known to be good and to need no re-encoding
         known = (sample.key, sample.suffix, "", "", sample.image.size) if sample.suffix else (None,) * 5
-        names = (pack(sample.source), origin, pack(base), plain_key(base).casefold())
+        names = (pack(sample.source), origin, pack(base), plain_key(base))
         image = (place.form, pack(place.path), place.offset, place.length)
         label = clean_label(sample.label)
         if label != (sample.label or None):
@@ -234,8 +234,12 @@ class SampleIndex:
         self._db.execute(
             "INSERT INTO wanted_keys SELECT wanted, COUNT(*) FROM samples WHERE fault = '' GROUP BY wanted"
         )
-        alike = "SELECT samples FROM wanted_keys WHERE wanted_keys.wanted = samples.wanted"
-        self._db.execute(f"UPDATE samples SET key = make_key(source, ({alike})) WHERE fault = '' AND key IS NULL")
+        alone = "(SELECT samples FROM wanted_keys WHERE wanted_keys.wanted = samples.wanted) = 1"
+        plain = f"length(wanted) <= {KEY_LENGTH} AND trim(wanted, '_') != ''"  # as in `keys.key`, which is slower
+        self._db.execute(
+            f"UPDATE samples SET key = CASE WHEN {alone} THEN CASE WHEN {plain} THEN wanted ELSE make_key(source, 1) END "
+            "ELSE make_key(source, 2) END WHERE fault = '' AND key IS NULL"
+        )
 
     # The split
 

@@ -20,7 +20,7 @@ CREATE TABLE samples (
     source BLOB NOT NULL UNIQUE,         -- name within the whole set
     origin INTEGER NOT NULL,             -- number of the source that the sample was read from
     stem BLOB NOT NULL,                  -- `source` without its suffix
-    wanted TEXT NOT NULL,                -- the plain key in lower case: keys that agree in it need a hash
+    wanted TEXT NOT NULL COLLATE NOCASE, -- the plain key: keys that agree in it, also without case, need a hash
     form TEXT NOT NULL,                  -- form, path, offset, length: the image's `Locator`
     path BLOB NOT NULL,
     offset INTEGER NOT NULL,
@@ -50,7 +50,7 @@ CREATE TABLE captions (
 CREATE TABLE maybe_equal (sample INTEGER PRIMARY KEY);
 
 -- how many samples want a key
-CREATE TABLE wanted_keys (wanted TEXT PRIMARY KEY, samples INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE wanted_keys (wanted TEXT PRIMARY KEY COLLATE NOCASE, samples INTEGER NOT NULL) WITHOUT ROWID;
 
 -- what is split: groups, and images without one, that have captions
 CREATE TABLE units (
