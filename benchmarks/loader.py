@@ -6,7 +6,8 @@
 Each side decodes, augments and collates as many images of the same shards in an epoch. Stock reads pairs; ours reads
 half of its images as pairs and half without captions, from the same tars. They take turns, epoch by epoch. With
 `--workers 0` all is done in one process, so that the ratio says what an image costs; with workers the machine's cores
-count too. `--draft` adds our loader with `--sclip-draft-jpeg`.
+count too. `--draft` adds our loader with `--sclip-draft-jpeg`, `--fast-resize` with `--sclip-fast-resize`; with both
+there is a fifth with both.
 """
 
 import argparse
@@ -24,9 +25,12 @@ from timing import clock_for, machine, medians, write_json
 
 from sclip_plugin.data.config import MixedConfig
 from sclip_plugin.data.mixed import MixedLoader
+from sclip_plugin.data.resizing import with_fast_resize
 from sclip_plugin.data.shard_list import ShardSet, count_samples, expand
 from sclip_plugin.decoding import draft_side
 from sclip_plugin.keywords import Vocabulary
+
+OPTIONS = {"drafts": "drafts", "fast_resize": "fast resizing", "both": "both"}
 
 
 def stock_loader(folder: Path, transform, tokenizer, batch: int, workers: int):
@@ -79,11 +83,15 @@ def measure(arguments: argparse.Namespace, folder: Path, workers: int) -> dict:
     transform = image_transform(arguments.crop, is_train=True)
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     stock = stock_loader(folder, copy.deepcopy(transform), tokenizer, arguments.batch, workers)
-    ours = mixed_loader(folder, transform, tokenizer, arguments.batch, workers)
-    epochs = {"stock": Epoch(stock.dataloader, stock.shared_epoch), "ours": Epoch(ours, ours.shared_epoch)}
-    if arguments.draft:
-        drafts = mixed_loader(folder, transform, tokenizer, arguments.batch, workers, draft_side(transform))
-        epochs["drafts"] = Epoch(drafts, drafts.shared_epoch)
+    fast, side = with_fast_resize(transform), draft_side(transform)
+    ours = {"ours": (transform, None)}
+    ours |= {"drafts": (transform, side)} if arguments.draft else {}
+    ours |= {"fast_resize": (fast, None)} if arguments.fast_resize else {}
+    ours |= {"both": (fast, side)} if arguments.draft and arguments.fast_resize else {}
+    epochs = {"stock": Epoch(stock.dataloader, stock.shared_epoch)}
+    for name, (changed, draft) in ours.items():
+        loader = mixed_loader(folder, changed, tokenizer, arguments.batch, workers, draft)
+        epochs[name] = Epoch(loader, loader.shared_epoch)
     seconds = medians(epochs, arguments.repeats, clock=clock_for(1 + workers))
     rates = {name: epoch.images / seconds[name] for name, epoch in epochs.items()}
     row = {"workers": workers, "size": list(arguments.size), "crop": arguments.crop, "repeats": arguments.repeats}
@@ -101,6 +109,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64, help="images in a batch (default: 64)")
     parser.add_argument("--workers", type=int, nargs="+", default=[0], help="DataLoader workers (default: 0)")
     parser.add_argument("--draft", action="store_true", help="time our loader with --sclip-draft-jpeg as well")
+    parser.add_argument("--fast-resize", action="store_true", help="time ours with --sclip-fast-resize as well")
     parser.add_argument("--repeats", type=int, default=7, help="timed epochs of each; the median counts (default: 7)")
     parser.add_argument("--json", metavar="OUT", help="write the figures here as well")
     arguments = parser.parse_args()
@@ -118,7 +127,9 @@ def main() -> None:
                 f"{arguments.size[0]}x{arguments.size[1]} to {row['crop']}, workers {workers}: "
                 f"stock {row['stock_images_per_second']:.0f} images/s, ours {row['ours_images_per_second']:.0f}, "
                 f"ratio {row['ours_ratio']:.3f}"
-                + (f", with drafts {row['drafts_ratio']:.2f}" if arguments.draft else "")
+                + "".join(
+                    f", with {OPTIONS[one]} {row[f'{one}_ratio']:.2f}" for one in OPTIONS if f"{one}_ratio" in row
+                )
                 + f"; keyword matching {100 * row['keyword_share']:.2f}% of a sample's time",
                 flush=True,
             )

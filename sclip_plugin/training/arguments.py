@@ -46,6 +46,7 @@ class TrainingArguments:
         loss: the options of the S-CLIP loss, which a supervised run does not use.
         teacher: how the start model labels the unpaired images before training; None: it does not (paper).
         draft_jpeg: whether large JPEGs are decoded at a fraction of their size.
+        fast_resize: whether crops are resized by PyTorch.
         batch_size: pairs per rank and micro-step, B.
         unpaired_batch_size: unpaired images per rank and micro-step, U.
         accum_freq: micro-steps per optimizer step.
@@ -75,6 +76,7 @@ class TrainingArguments:
     loss: LossSettings
     teacher: TeacherSettings | None
     draft_jpeg: bool
+    fast_resize: bool
     batch_size: int
     unpaired_batch_size: int
     accum_freq: int
@@ -114,6 +116,7 @@ class TrainingArguments:
             loss=LossSettings() if supervised else _loss_settings(args),
             teacher=None if supervised else teacher_settings(args),
             draft_jpeg=bool(args.sclip_draft_jpeg),
+            fast_resize=bool(args.sclip_fast_resize),
             batch_size=args.batch_size,
             unpaired_batch_size=0 if supervised else args.unpaired_batch_size,
             accum_freq=args.accum_freq,

@@ -22,6 +22,7 @@ from torch import nn
 
 from sclip_plugin.data.config import MixedConfig
 from sclip_plugin.data.mixed import MixedLoader
+from sclip_plugin.data.resizing import with_fast_resize
 from sclip_plugin.decoding import draft_side
 from sclip_plugin.diagnostics.recorder import Recorder, Sink
 from sclip_plugin.diagnostics.signs import Signs
@@ -200,10 +201,12 @@ class TrainingRun:
             evaluation_transform: the host's validation transform, for the image panel; None: no panel is drawn.
 
         Raises:
-            UsageError: drafts of JPEGs are asked for with a transform that has no random resized crop.
+            UsageError: drafts of JPEGs or fast resizing are asked for with a transform that has no random resized crop.
         """
         if self.arguments.draft_jpeg:
             self.config = replace(self.config, draft=draft_side(transform))
+        if self.arguments.fast_resize:
+            transform = with_fast_resize(transform)
         if evaluation_transform is not None:
             self._panel = self._make_panel(self.config, evaluation_transform, tokenizer)
         return MixedLoader(

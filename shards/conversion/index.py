@@ -237,10 +237,8 @@ class SampleIndex:
         )
         alone = "(SELECT samples FROM wanted_keys WHERE wanted_keys.wanted = samples.wanted) = 1"
         plain = f"length(wanted) <= {KEY_LENGTH} AND trim(wanted, '_') != ''"  # as in `keys.key`, which is slower
-        self._db.execute(
-            f"UPDATE samples SET key = CASE WHEN {alone} THEN CASE WHEN {plain} THEN wanted ELSE make_key(source, 1) END "
-            "ELSE make_key(source, 2) END WHERE fault = '' AND key IS NULL"
-        )
+        made = f"CASE WHEN NOT {alone} THEN make_key(source, 2) WHEN {plain} THEN wanted ELSE make_key(source, 1) END"
+        self._db.execute(f"UPDATE samples SET key = {made} WHERE fault = '' AND key IS NULL")
 
     # The split
 

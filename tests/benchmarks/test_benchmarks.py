@@ -40,7 +40,7 @@ def reports(tmp_path_factory):
     common = {
         "loss": "--size 6 5 4 --width 16 --repeats 3",
         "step": f"--model {model} --pairs 4 --unpaired 3 --support 20 --keywords 9 --repeats 1",
-        "loader": "--samples 24 --size 400 300 --crop 32 --batch 8 --repeats 1 --draft",
+        "loader": "--samples 24 --size 400 300 --crop 32 --batch 8 --repeats 1 --draft --fast-resize",
         "keywords": f"--vocabulary 40 --model {model} --keywords 5 --repeats 1",
         "gpu": f"--device cpu --sizes 8 --step-sizes 4 --model {model} --keywords 5 --repeats 1 --no-compile",
     }
@@ -65,6 +65,8 @@ def test_ratios_are_the_times(reports):
     (loader,) = reports["loader"]["loader"]
     assert loader["ours_ratio"] == loader["ours_images_per_second"] / loader["stock_images_per_second"]
     assert loader["drafts_ratio"] > 0
+    assert loader["fast_resize_ratio"] > 0
+    assert loader["both_ratio"] > 0
     assert reports["keywords"]["matching"][0]["K"] == 40
     assert set(reports["gpu"]["loss"]["8"]) == {"stock", "ours", "naive"}
     assert set(reports["gpu"]["step"]["4"]) == {"stock", "ours", "our towers", "flop_ratio"}

@@ -70,7 +70,7 @@ def test_the_flag_reaches_the_loader(flag, shards, tmp_path, tiny_model):
     """A 400 × 300 JPEG to crops of 64: half its size with the flag, whole without."""
     from sclip_plugin.host import openclip3
 
-    parse(shards, tmp_path, tiny_model, flag)
+    parse(shards, tmp_path, tiny_model, sclip_draft_jpeg=flag or None)
     transform = image_transform(64, is_train=True)
     config = openclip3.sclip.run.build_loader(transform, None).config
     assert config.draft == (draft_side(transform) if flag else None)
@@ -78,9 +78,9 @@ def test_the_flag_reaches_the_loader(flag, shards, tmp_path, tiny_model):
     assert decoded == ((200, 150) if flag else (400, 300))
 
 
-def parse(shards, tmp_path, model, flag):
+def parse(shards, tmp_path, model, **flags):
     """Parse a training command as the host does."""
     import torch  # noqa: F401 (activates the plugin)
     from open_clip_train.params import parse_args
 
-    return parse_args(train_arguments(shards, model, tmp_path, sclip_draft_jpeg=flag or None))
+    return parse_args(train_arguments(shards, model, tmp_path, **flags))

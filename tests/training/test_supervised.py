@@ -128,6 +128,7 @@ def test_on_a_patched_host_too(several_captions, tiny_model, tmp_path):
         ({"keywords": "k.txt"}, "--keywords: only with --loss sclip"),
         ({"unpaired_data": "u"}, "--unpaired-data: only with --loss sclip"),
         ({"sclip_draft_jpeg": True}, "--sclip-draft-jpeg: only with --loss sclip"),
+        ({"sclip_fast_resize": True}, "--sclip-fast-resize: only with --loss sclip"),
         ({"train_data": None}, "--loss clip needs --train-data"),
         ({"train_data": "x.csv"}, "--train-data x.csv: csv data does not work with --loss clip"),
         ({"loss": None, "zeroshot_data": "a=b"}, "--zeroshot-data: only with --loss sclip or --loss clip"),
