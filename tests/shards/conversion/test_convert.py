@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from sclip_plugin.cli import main
+from sclip_plugin.shards.conversion import writer
 from tests.helpers.conversion import (
     check_counts,
     convert,
@@ -210,6 +211,12 @@ def test_workers_and_repetition_change_no_byte(root, tmp_path):
     for name, workers in (("a", 1), ("b", 4)):
         assert convert(root, tmp_path / name, "--workers", workers, "--shards", 6) == 0
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_shards_are_the_same_whatever_the_blocks(root, out, tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "BLOCK", 1500)  # a few images; the whole shard fits into one block otherwise
+    assert convert(root, tmp_path / "small") == 0
+    assert tree(tmp_path / "small") == tree(out)
 
 
 def test_a_split_column_counts_where_it_is_named(tmp_path):
