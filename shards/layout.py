@@ -30,7 +30,9 @@ CARD_MARK: Final = "<!-- sclip writes this file again with the shards. To keep a
 FILES: Final = (MANIFEST, SIZES, TEMPLATES, CLASS_NAMES, DATASET_TYPE, SHARD_COUNT, CARD)
 DEFAULT_TEMPLATE: Final = "a photo of {c}."
 
-_about: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
+_json: Final = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True
+).encode  # made once: it takes half as long as json.dumps
 
 
 def shard_folder(kind: str) -> str:
@@ -70,7 +72,7 @@ def members(sample: Sample, kind: str, classes: Mapping[str, int]) -> list[tuple
     if kind not in TRAINING:
         assert sample.label is not None  # the split leaves out images without a label
         found.append(("cls", str(classes[sample.label]).encode()))
-    return [*found, ("json", _encode(_about(about)))]
+    return [*found, ("json", _encode(_json(about)))]
 
 
 def _encode(text: str) -> bytes:

@@ -15,8 +15,9 @@ from sclip_plugin.shards.sample import Sample
 from sclip_plugin.storage.location import Location
 
 SHARD_SIZE: Final = 1000  # ours: about 100 MB of ordinary photographs
-_row: Final = json.JSONEncoder().encode
 LEAST_SHARDS: Final = 4  # ours: so that a few loader workers have one each
+
+_json: Final = json.JSONEncoder().encode  # made once: it takes half as long as json.dumps
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class ShardPlan:
             seen.update(f"\0{job.name}\0{job.kind}".encode())
             for one in self.samples(job):
                 row = [one.key, one.source, one.captions, one.label, one.group, one.suffix, one.recode]
-                seen.update(_row([*row, one.size, one.fingerprint.hex()]).encode())
+                seen.update(_json([*row, one.size, one.fingerprint.hex()]).encode())
         return seen.hexdigest()
 
 

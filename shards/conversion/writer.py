@@ -44,7 +44,7 @@ PLAN: Final = "plan.json"  # in it: the digest of the plan that is being written
 
 
 class _HashingFile:
-    """A file that gathers what is written to it in blocks, and knows the SHA-256 and the length of its blocks."""
+    """A file that gathers what is written to it in blocks, and knows the SHA-256 and the length of those written."""
 
     def __init__(self, file: BinaryIO):
         self.file, self.hash, self.length = file, hashlib.sha256(), 0
@@ -57,6 +57,7 @@ class _HashingFile:
             self.flush()
 
     def flush(self) -> None:
+        """Hash and write what was gathered."""
         block = b"".join(self._waiting)
         self.hash.update(block)
         self.length += len(block)
