@@ -1,4 +1,4 @@
-"""Loss and step on a GPU: against stock and the naive version, eager and compiled, without a host synchronisation.
+"""Loss and step on a GPU: against stock and the published algorithm, eager and compiled, without a host synchronisation.
 
     bash benchmarks/gpu.sh                                   # what to run on a machine with a CUDA device
     python benchmarks/gpu.py --device cpu --sizes 32 --model local-dir:DIR --repeats 2     # the same code, to try it
@@ -20,7 +20,7 @@ from collections.abc import Callable
 import open_clip
 import torch
 import torch.nn.functional as F
-from naive import naive_loss
+from published import published_loss
 from open_clip.loss import ClipLoss
 from step import count_flops, make_tokens
 from timing import machine, write_json
@@ -119,8 +119,8 @@ def measure_loss(B: int, arguments: argparse.Namespace, device: torch.device) ->
     if device.type == "cuda":
         functions["ours as a CUDA graph"] = capture(ours, device)
     found = {name: milliseconds(run, device, arguments.repeats, 10) for name, run in functions.items()}
-    if arguments.naive_up_to >= B:
-        found["naive"] = milliseconds(loss_step(naive_loss, inputs), device, arguments.repeats, 1)
+    if arguments.published_up_to >= B:
+        found["published"] = milliseconds(loss_step(published_loss, inputs), device, arguments.repeats, 1)
     return found
 
 
@@ -197,11 +197,11 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512, help="D of the loss alone (default: 512)")
     parser.add_argument("--model", default="ViT-B-32", help="open_clip model of the step (default: ViT-B-32)")
     parser.add_argument(
-        "--naive-up-to",
+        "--published-up-to",
         type=int,
         default=1024,
         metavar="B",
-        help="largest B of the naive version",
+        help="largest B of the published algorithm",
     )
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
     parser.add_argument("--repeats", type=int, default=7, help="timed groups of each; the median counts (default: 7)")
@@ -217,8 +217,8 @@ def main() -> None:
     for B in arguments.sizes:
         found = report["loss"][B] = measure_loss(B, arguments, device)
         listed = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
-        naive = f"; naive/ours {found['naive'] / found['ours']:.1f}" if "naive" in found else ""
-        print(f"loss B=U={B}: ms {listed}; ours/stock {found['ours'] / found['stock']:.2f}{naive}", flush=True)
+        published = f"; published/ours {found['published'] / found['ours']:.1f}" if "published" in found else ""
+        print(f"loss B=U={B}: ms {listed}; ours/stock {found['ours'] / found['stock']:.2f}{published}", flush=True)
     for B in arguments.step_sizes:
         found = report["step"][B] = measure_step(B, arguments, device)
         listed = ", ".join(f"{name} {value:.1f}" for name, value in found.items() if name != "flop_ratio")
