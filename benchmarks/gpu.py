@@ -1,4 +1,4 @@
-"""Loss and step on a GPU: against stock and the published algorithm, eager and compiled, without a host synchronisation.
+"""Loss and step on a GPU, without a host synchronisation: against stock and the published algorithm, also compiled.
 
     bash benchmarks/gpu.sh                                   # what to run on a machine with a CUDA device
     python benchmarks/gpu.py --device cpu --sizes 32 --model local-dir:DIR --repeats 2     # the same code, to try it
@@ -20,8 +20,8 @@ from collections.abc import Callable
 import open_clip
 import torch
 import torch.nn.functional as F
-from published import published_loss
 from open_clip.loss import ClipLoss
+from published import published_loss
 from step import count_flops, make_tokens
 from timing import machine, write_json
 

@@ -1,11 +1,12 @@
-"""The loss, forward + backward, on one CPU thread: SClipLoss against stock ClipLoss, the published algorithm, and its floor.
+"""SClipLoss, forward + backward, on one CPU thread: against stock ClipLoss, the published algorithm, and its floor.
 
     python benchmarks/loss.py --json loss.json
     python benchmarks/loss.py --size 256 256 200 --repeats 15
 
-"Stock" is `open_clip.loss.ClipLoss` at B. "Published" is `published.py` at (B, U, K). The "floor" is the work that no version
-can leave out: three products forward and their six backward (captions by paired and by unpaired images, keywords by
-unpaired images), the product behind the transport's cost, and 2 × iterations readings of a (U, B) matrix.
+"Stock" is `open_clip.loss.ClipLoss` at B, "published" is `published.py` at (B, U, K). The "floor" is the work that no
+version can leave out: three products forward and their six backward (captions by paired and by unpaired images,
+keywords by unpaired images), the product behind the transport's cost, and 2 × iterations readings of a (U, B) matrix.
+It is a low floor: each product finds its factors in the cache, no exponential is taken, and nothing is written.
 
 Legend: B pairs, U unpaired images, K keywords, D width.
 """
@@ -14,8 +15,8 @@ import argparse
 
 import torch
 import torch.nn.functional as F
-from published import published_loss
 from open_clip.loss import ClipLoss
+from published import published_loss
 from timing import clock_for, machine, medians, write_json
 
 from sclip_plugin import SClipLoss
@@ -25,7 +26,7 @@ ITERATIONS = 10
 
 
 def unit(rows: int, width: int) -> torch.Tensor:
-    """(rows, width) random unit vectors with cosines about 0.5, as a trained CLIP's images have; a leaf with gradient."""
+    """(rows, width) random unit vectors, a leaf with gradient; cosines are about 0.5, as those of a trained CLIP."""
     return F.normalize(1 + torch.randn(rows, width), dim=-1).requires_grad_()
 
 
@@ -97,7 +98,9 @@ def describe(row: dict) -> str:
     )
     ratios = f"ours/stock {row['ours_over_stock']:.2f}, ours/floor {row['ours_over_floor']:.2f}"
     if "published_ms" in row:
-        ratios += f", published/stock {row['published_over_stock']:.2f}, published/ours {row['published_over_ours']:.2f}"
+        ratios += (
+            f", published/stock {row['published_over_stock']:.2f}, published/ours {row['published_over_ours']:.2f}"
+        )
     return f"B={row['B']} U={row['U']} K={row['K']} D={row['D']}: ms {times}; {ratios}"
 
 

@@ -48,7 +48,7 @@ def transport_plan(unpaired: Tensor, paired: Tensor, logit_scale: Tensor) -> Ten
 
 
 def keyword_targets(plan: Tensor, unpaired: Tensor, keywords: Tensor, candidates: Tensor, scale: Tensor) -> Tensor:
-    """(U, K): for each image the cosines with its candidate keywords divided by their sum, one image after the other."""
+    """(U, K): the cosines with each image's candidate keywords, divided by their sum, image by image."""
     targets = torch.zeros(len(unpaired), len(keywords), device=unpaired.device)
     for row, (image, mass) in enumerate(zip(unpaired, plan)):
         chosen = candidates[int(mass.max(dim=0)[1])].nonzero().flatten().tolist()

@@ -4,6 +4,7 @@ It knows tensors only: no loader, no model, no flags.
 
     settings        the loss's options, their defaults and where these come from
     sclip_loss      the loss: supervised, caption level, keyword level
+    cross_entropy   the cross-entropies of all terms, with their gradients
     transport       the transport plan between unpaired images and pairs
     pseudo_labels   caption level: how much an unpaired image draws from each caption
     partial_labels  keyword level: which keywords an unpaired image may show

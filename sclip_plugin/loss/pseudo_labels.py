@@ -6,8 +6,9 @@ Legend: U unpaired images, B paired samples, D width. With several ranks U count
 import torch
 from torch import Tensor
 
+from sclip_plugin.loss.cross_entropy import at_least_float32
 from sclip_plugin.loss.settings import LossSettings
-from sclip_plugin.loss.transport import at_least_float32, transport_plan
+from sclip_plugin.loss.transport import log_kernel, plan_of
 
 
 def cosines(queries: Tensor, support: Tensor) -> Tensor:
@@ -37,12 +38,13 @@ def pseudo_labels(
         iterations: Sinkhorn iterations for `ot-*`.
         world_size: ranks that hold rows of the one global plan; 1 where the queries are already gathered.
     """
-    similarity = cosines(queries, support)
-    scale = logit_scale.to(similarity.dtype)
     rule = choice.split("-")[0]
+    scale = logit_scale.to(torch.promote_types(queries.dtype, torch.float32))
     if rule == "ot":
         reg = scale.reciprocal() if epsilon is None else epsilon
-        return transport_plan(1 - similarity, reg, iterations, world_size=world_size)
+        # nothing else holds the cosines and the cost, whose memory is free as soon as the next matrix is there
+        return plan_of(log_kernel(1 - cosines(queries, support), reg), iterations, world_size=world_size)
+    similarity = cosines(queries, support)
     if rule == "soft":
         return torch.softmax(scale * similarity, dim=1)
     nearest = similarity.argmax(dim=1, keepdim=True)

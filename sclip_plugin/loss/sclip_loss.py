@@ -17,9 +17,9 @@ from open_clip.loss import ClipLoss
 from torch import Tensor
 
 from sclip_plugin.loss import partial_labels, pseudo_labels
+from sclip_plugin.loss.cross_entropy import at_least_float32, row_cross_entropy, supervised_and_caption
 from sclip_plugin.loss.gather import Gradient, gather
 from sclip_plugin.loss.settings import LossSettings
-from sclip_plugin.loss.transport import at_least_float32
 
 
 class _View(NamedTuple):
@@ -226,20 +226,23 @@ class SClipLoss(ClipLoss):
             return stock if output_dict else _total(stock)
         _check_features(image_features, text_features, unpaired_features)
         view = self._view(image_features, text_features, unpaired_features)
-        losses, caption_logits = self._contrastive(view, logit_scale, logit_bias)
         keywords = candidates = None
         if keyed:
             keywords, candidates = self._keywords(keyword_features, keyword_candidates, image_features)
-        candidates_of_plan = candidates
         known = self._labels(pair_rows, unpaired_nearest, unpaired_weights, unpaired_features)
         if known is None:
-            trust = None
             with torch.no_grad() if self.settings.detach_targets else nullcontext():
                 plan = self._plan(view, logit_scale)
+            losses = self._contrastive_and_caption(view, plan, logit_scale)
+            candidates_of_plan, trust = candidates, None
         else:
-            caption_logits, plan = self._all_pairs(view, known, logit_scale)
-            trust, candidates_of_plan = plan.sum(dim=1), self._candidates
-        losses["caption_loss"] = self.settings.caption_weight * soft_cross_entropy(caption_logits, plan)
+            captions, plan = self._all_pairs(view, known)
+            losses = self._contrastive_and_caption(view, None, logit_scale)
+            losses["caption_loss"] = row_cross_entropy(logit_scale, at_least_float32(view.queries), captions, plan)
+            candidates_of_plan, trust = self._candidates, plan.sum(dim=1)
+        losses["caption_loss"] = self.settings.caption_weight * losses["caption_loss"]
+        if logit_bias is not None:  # softmax does not see it; DDP wants a gradient for each parameter
+            losses["contrastive_loss"] = losses["contrastive_loss"] + 0 * logit_bias.sum()
         if keywords is not None and candidates_of_plan is not None:
             losses["keyword_loss"] = self.settings.keyword_weight * self._keyword_level(
                 view.queries, keywords, candidates_of_plan, plan, trust, logit_scale
@@ -271,14 +274,13 @@ class SClipLoss(ClipLoss):
         mine = (gather(one, rank=self.rank, world_size=self.world_size, gradient="none") for one in (nearest, weights))
         return Labels(everybody, *mine)
 
-    def _all_pairs(self, view: _View, labels: Labels, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """s·Q·Mᵀ and P, both (u, N), over the captions of all pairs, of which the batch's own are live (ours)."""
+    def _all_pairs(self, view: _View, labels: Labels) -> tuple[Tensor, Tensor]:
+        """M (N, D), captions of all pairs, of which the batch's own are live, and P (u, N) over them (ours)."""
         assert self._captions is not None, "_labels has looked"
         texts = self._captions.index_copy(0, labels.rows, view.all_texts.to(self._captions.dtype))
         self._captions = texts.detach()
-        logits = _logits(at_least_float32(view.queries), scale * texts, None)
-        plan = torch.zeros_like(logits).scatter_add_(1, labels.nearest, labels.weights.to(logits.dtype))
-        return logits, plan
+        plan = texts.new_zeros(len(view.queries), len(texts))
+        return texts, plan.scatter_add_(1, labels.nearest, labels.weights.to(texts.dtype))
 
     def _view(self, images: Tensor, texts: Tensor, queries: Tensor) -> _View:
         if self.world_size == 1:
@@ -297,26 +299,20 @@ class SClipLoss(ClipLoss):
         gradient: Gradient = "all" if self.gather_with_grad else otherwise
         return gather(tensor, rank=self.rank, world_size=self.world_size, gradient=gradient)
 
-    def _contrastive(self, view: _View, scale: Tensor, bias: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
-        """L_clip, and s·Q·Tᵀ (u, W·B).
+    def _contrastive_and_caption(self, view: _View, plan: Tensor | None, scale: Tensor) -> dict[str, Tensor]:
+        """L_clip, and L_cap without its weight where there is a plan.
 
         The unpaired images are extra negatives for each caption (authors' code), unless the settings say otherwise.
         """
-        pairs = view.images.shape[0]
-        # one product serves the image rows, the caption level and, where the rows are the columns, the text rows
-        by_image = _logits(torch.cat([view.images, view.queries]), scale * view.all_texts, bias)
-        # split, not slices: its backward joins the two gradients where slices would pad each with zeros and add
-        by_paired, by_unpaired = torch.split(by_image, [pairs, view.queries.shape[0]])
-        positives = torch.diagonal(by_paired, offset=view.first)
-        image_loss = (torch.logsumexp(by_paired, dim=1) - positives).mean()
         negatives = self.settings.unpaired_negatives
-        if view.texts is view.all_texts:
-            text_loss = (torch.logsumexp(by_image if negatives else by_paired, dim=0) - positives).mean()
+        if view.texts is view.all_texts and negatives and (plan is None or not plan.requires_grad):
+            contrastive, caption = supervised_and_caption(scale, view.images, view.texts, view.queries, plan)
         else:
             columns = torch.cat([view.all_images, view.all_queries]) if negatives else view.all_images
-            by_text = _logits(scale * view.texts, columns, bias)
-            text_loss = (torch.logsumexp(by_text, dim=1) - torch.diagonal(by_text, offset=view.first)).mean()
-        return {"contrastive_loss": (image_loss + text_loss) / 2}, by_unpaired
+            image_loss = row_cross_entropy(scale, view.images, view.all_texts, view.first)
+            contrastive = (image_loss + row_cross_entropy(scale, view.texts, columns, view.first)) / 2
+            caption = None if plan is None else row_cross_entropy(scale, view.queries, view.all_texts, plan)
+        return {"contrastive_loss": contrastive} | ({} if caption is None else {"caption_loss": caption})
 
     def _plan(self, view: _View, scale: Tensor) -> Tensor:
         """P (u, W·B), this rank's rows of the global plan."""
@@ -338,7 +334,8 @@ class SClipLoss(ClipLoss):
         shard = -(-count // self.world_size)
         if features.shape[0] != shard:  # accumulation: the same keywords, once per micro-batch
             features = features.reshape(-1, shard, features.shape[1]).mean(dim=0)
-        keywords = self._gather(features, "all" if self.local_loss else "own")[:count]
+        keywords = self._gather(features, "all" if self.local_loss else "own")
+        keywords = keywords if len(keywords) == count else keywords[:count]  # the last shard is padded
         return keywords, gather(candidates, rank=self.rank, world_size=self.world_size, gradient="none")
 
     def _keyword_level(
@@ -363,8 +360,9 @@ class SClipLoss(ClipLoss):
             trust: (u,), what each row of the plan counts; None: all count fully.
             scale: s.
         """
-        cosine = at_least_float32(queries @ keywords.T)
         with torch.no_grad():
+            cosines = queries @ keywords.T
+            cosine = at_least_float32(cosines)
             if self.settings.candidates == "plan":
                 targets = plan.detach().to(cosine.dtype) @ partial_labels.own_keywords(candidates, cosine.dtype)
             else:
@@ -372,7 +370,7 @@ class SClipLoss(ClipLoss):
                 targets = partial_labels.keyword_targets(self.settings.keyword_targets, cosine, scale, sets)
                 if trust is not None:
                     targets = trust.unsqueeze(1) * targets
-        return soft_cross_entropy(scale * cosine, targets)
+        return row_cross_entropy(scale, queries, keywords, targets, cosines)
 
     def _pair_keyword_level(self, images: Tensor, keywords: Tensor, candidates: Tensor, scale: Tensor) -> Tensor:
         """L_pair: each paired image learns its own caption's keywords, in equal parts (ours).
@@ -386,12 +384,11 @@ class SClipLoss(ClipLoss):
             scale: s.
         """
         first = self.rank * len(images) if len(images) < len(candidates) else 0
-        logits = scale * at_least_float32(images @ keywords.T)
-        targets = partial_labels.own_keywords(candidates[first : first + len(images)], logits.dtype)
+        targets = partial_labels.own_keywords(candidates[first : first + len(images)], at_least_float32(images).dtype)
         # under local_loss a rank has 1/W of the rows, and the mean over ranks is to be the mean over rows
         share = len(candidates) / len(images)
         counted = candidates.any(dim=1).sum().clamp(min=1)
-        total = soft_cross_entropies(logits, targets).sum()
+        total = len(images) * row_cross_entropy(scale, images, keywords, targets)
         return self.settings.pair_keyword_weight * share * total / counted
 
 
@@ -400,23 +397,6 @@ def _total(losses: dict[str, Tensor]) -> Tensor:
     for term in rest:
         total = total + term
     return total
-
-
-def soft_cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
-    """(N,): −Σ targets·log_softmax(logits) of each row; both (N, M). A row of zero targets gives 0."""
-    mass = targets.sum(dim=1)
-    return mass * torch.logsumexp(logits, dim=1) - (targets * logits).sum(dim=1)
-
-
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """0-dim: the mean over rows of `soft_cross_entropies`."""
-    return soft_cross_entropies(logits, targets).mean()
-
-
-def _logits(rows: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:
-    """(N, M) products of (N, D) and (M, D) in autocast's type, raised to at least float32."""
-    logits = rows @ columns.T
-    return at_least_float32(logits if bias is None else logits + bias)
 
 
 def _check_features(images: Tensor, texts: Tensor, queries: Tensor) -> None:

@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from sclip_plugin.loss.cross_entropy import at_least_float32
 from sclip_plugin.loss.settings import LossSettings, check_epsilon, check_iterations
+
+#: Iterations that scale the plan's rows and columns by factors before the plan is computed anew from its logarithm. The
+#: column sums of a plan with row sums 1 lie between 1/B and U after the first update, so that an iteration changes a
+#: factor at most (U·B)-fold; float32 holds five of them up to U·B = 10⁷, and in practice far more.
+SCALED = 5
 
 
 @dataclass
@@ -26,11 +32,6 @@ class Transport:
 
     plan: Tensor
     marginal_error: Tensor
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """The tensor, with half types raised to float32; float32 and float64 stay as they are."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def sinkhorn(
@@ -84,19 +85,50 @@ def transport_plan(
     group: dist.ProcessGroup | None = None,
 ) -> Tensor:
     """The plan of `sinkhorn` alone, for the loss, which needs no marginal error. The arguments are the same."""
-    _check(cost, epsilon, iterations)
-    kernel = at_least_float32(cost) / -epsilon  # log K, (U, B)
+    return plan_of(log_kernel(cost, epsilon), iterations, world_size=world_size, group=group)
+
+
+def log_kernel(cost: Tensor, epsilon: float | Tensor) -> Tensor:
+    """(U, B): log K = −C/ε in at least float32; the arguments are those of `sinkhorn`."""
+    _check(cost, epsilon)
+    return at_least_float32(cost) / -epsilon
+
+
+def plan_of(kernel: Tensor, iterations: int, *, world_size: int = 1, group: dist.ProcessGroup | None = None) -> Tensor:
+    """(U, B): the plan P_ij = exp(f_i + g_j + log K_ij), whose rows sum to 1.
+
+    Args:
+        kernel: log K, (U, B), at least float32.
+        iterations, world_size, group: as for `sinkhorn`.
+    """
+    check_iterations("iterations", iterations)
     if iterations == 0:
         return torch.softmax(kernel, dim=1)
-    # g in K_ij·exp(f_i + g_j), (B,); the softmax is the row update, f and the division in one
-    columns = -_logsumexp_over_ranks(kernel, world_size, group)
-    plan = torch.softmax(kernel + columns, dim=1)
+    with torch.autocast(device_type=kernel.device.type, enabled=False):
+        columns = -_logsumexp_over_ranks(kernel, world_size, group)  # g, (B,)
+        for done in range(1, iterations, SCALED):
+            # the softmax is the row update, f and the division in one
+            factors = _column_factors(
+                torch.softmax(kernel + columns, dim=1), min(SCALED, iterations - done), world_size, group
+            )
+            columns = columns + torch.log(factors)
+        return torch.softmax(kernel + columns, dim=1)
+
+
+def _column_factors(plan: Tensor, iterations: int, world_size: int, group: dist.ProcessGroup | None) -> Tensor:
+    """(B,): by what so many column updates, with row updates between them, multiply the columns of a plan.
+
+    Args:
+        plan: (U, B), whose rows sum to 1 and whose columns were fitted once.
+        iterations: at least 1.
+        world_size: ranks that hold rows of the same plan.
+        group: their process group; None: all.
+    """
+    columns = _sum_over_ranks(plan.sum(dim=0), world_size, group).reciprocal()
     for _ in range(iterations - 1):
-        # the column update by the sums of a plan whose rows sum to 1: after the first update they are at least 1/B,
-        # so that their logarithm needs no other guard against underflow
-        columns = columns - torch.log(_sum_over_ranks(plan.sum(dim=0), world_size, group))
-        plan = torch.softmax(kernel + columns, dim=1)
-    return plan
+        rows = torch.mv(plan, columns).reciprocal()
+        columns = _sum_over_ranks(torch.mv(plan.T, rows), world_size, group).reciprocal()
+    return columns
 
 
 def _logsumexp_over_ranks(matrix: Tensor, world_size: int, group: dist.ProcessGroup | None) -> Tensor:
@@ -122,10 +154,9 @@ def _marginal_error(plan: Tensor, world_size: int, group: dist.ProcessGroup | No
     return (mass / rows - 1.0 / columns).abs().sum()
 
 
-def _check(cost: Tensor, epsilon: float | Tensor, iterations: int) -> None:
+def _check(cost: Tensor, epsilon: float | Tensor) -> None:
     if cost.ndim != 2 or not cost.is_floating_point() or 0 in cost.shape:
         raise ValueError(f"cost must be a floating-point (U, B) matrix, got {cost.dtype} {tuple(cost.shape)}")
-    check_iterations("iterations", iterations)
     if isinstance(epsilon, Tensor):
         if epsilon.numel() != 1:
             raise ValueError(f"epsilon must be one number, got a tensor of shape {tuple(epsilon.shape)}")

@@ -37,11 +37,20 @@ def test_equals_pot_at_convergence(U, B, epsilon, dtype):
     assert result.marginal_error < 1e-4
 
 
-@pytest.mark.parametrize("iterations", [0, 1, 2, 10])
-def test_equals_the_transcription_at_every_iteration(iterations):
+@pytest.mark.parametrize("epsilon", [0.1, 0.002])  # by 0.002 the kernel spans a factor of 10 to the 400
+@pytest.mark.parametrize("iterations", [0, 1, 2, 5, 6, 7, 10])
+def test_equals_the_transcription_at_every_iteration(iterations, epsilon):
     cost = random_cost(6, 4)
-    plan = sinkhorn(cost, 0.1, iterations).plan
-    torch.testing.assert_close(plan, slow_sinkhorn(cost, 0.1, iterations), rtol=0, atol=1e-12)
+    plan = sinkhorn(cost, epsilon, iterations).plan
+    torch.testing.assert_close(plan, slow_sinkhorn(cost, epsilon, iterations), rtol=0, atol=1e-12)
+
+
+def test_float32_holds_the_factors_between_two_renewals():
+    """Rows that all prefer one column, ever more clearly: the factors grow as fast as they can."""
+    cost = torch.linspace(0, 2, 40).unsqueeze(0) * torch.linspace(1, 2, 60).unsqueeze(1)
+    for epsilon in (0.1, 0.01, 0.001):
+        plan = sinkhorn(cost, epsilon, 10).plan
+        torch.testing.assert_close(plan, sinkhorn(cost.double(), epsilon, 10).plan.float(), rtol=0, atol=2e-3)
 
 
 def test_ten_iterations_are_the_default():
