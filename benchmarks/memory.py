@@ -140,8 +140,8 @@ def estimate_peak(mode: str, W: int, B: int, U: int, D: int, e: int = 4) -> floa
     if mode == "stock local":
         return e * W * (3 * B * B + 4 * B * D)
     if mode == "sclip gathered" or W == 1:
-        return e * (4 * (W * B) ** 2 + 5 * W * B * W * U + 2.5 * W * B * D + 3 * W * U * D)
-    return e * W * (6.5 * B * (B + U) + 3 * (B + U) * D)
+        return e * (3 * (W * B) ** 2 + 2.8 * W * B * W * U + 5.2 * W * B * D + 3.5 * W * U * D)
+    return e * W * (4.1 * B * (B + U) + 2.6 * (B + U) * D)
 
 
 def launch(world_size: int, arguments: argparse.Namespace) -> list[dict]:
