@@ -107,6 +107,7 @@ class TrainPlugin:
             run.adapt_model(model, tokenizer)
             if run.arguments.teacher is not None:
                 run.label_images(model, tokenizer, _validation_transform(model), *self._label_files(args))
+            run.add_adapters(model, tokenizer, self.resumed)
         return model
 
     def _label_files(self, args: argparse.Namespace) -> tuple[Path | None, Path | None]:
@@ -168,6 +169,7 @@ class TrainPlugin:
         run = self._checked_run()
         if run is not self._begun:
             self._begun = run
+            run.keep_adapters(optimizer)
             self._begin(model, data, epoch, args, tb_writer)
         run.start_of_epoch(epoch, tb_writer)
         run.remember_captions(model, epoch)
@@ -273,6 +275,8 @@ def _prepare(args: argparse.Namespace) -> "tuple[TrainingRun, Resumed | None]":
     world_size = world_info_from_env()[2]
     run = TrainingRun.prepare(TrainingArguments.of(args), world_size=world_size)
     checkpoint = resumed(args, distributed=world_size > 1)
+    if checkpoint is not None:
+        checkpoint.check_adapters(run.arguments.lora)
     if host.patched():
         args.loss = "sclip"  # a patched host finds the plugin by this name, in a supervised run too
     return run, checkpoint

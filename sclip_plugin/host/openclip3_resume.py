@@ -5,7 +5,7 @@ import glob
 import os
 import re
 
-from sclip_plugin.errors import DataError
+from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.training.checkpoints import Resumed, damage, read_resumed
 
 
@@ -18,8 +18,13 @@ def resumed(args: argparse.Namespace, distributed: bool) -> Resumed | None:
 
     Raises:
         DataError: the checkpoint cannot be used.
+        UsageError: a remote one with --lora-rank, whose adapters are read here.
     """
-    if args.resume is None or ":" in args.resume.split("/")[0] or args.remote_sync is not None:
+    if args.resume is None:
+        return None
+    if ":" in args.resume.split("/")[0] or args.remote_sync is not None:
+        if args.lora_rank is not None:
+            raise UsageError(f"--resume {args.resume}: with --lora-rank a run goes on from a local file only")
         return None
     if args.resume != "latest":
         return read_resumed(args.resume, distributed)

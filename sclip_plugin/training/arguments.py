@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sclip_plugin.loss.settings import LossSettings
 from sclip_plugin.teacher.settings import TeacherSettings
+from sclip_plugin.training.lora import LoraSettings, lora_settings
 from sclip_plugin.training.recipe import teacher_settings, unpaired_negatives
 
 
@@ -45,6 +46,7 @@ class TrainingArguments:
         keyword_template: prompt around each keyword, with `{}` for the keyword.
         loss: the options of the S-CLIP loss, which a supervised run does not use.
         teacher: how the start model labels the unpaired images before training; None: it does not (paper).
+        lora: how low-rank updates are trained in place of all weights; None: they are not.
         draft_jpeg: whether large JPEGs are decoded at a fraction of their size.
         fast_resize: whether crops are resized by PyTorch.
         batch_size: pairs per rank and micro-step, B.
@@ -75,6 +77,7 @@ class TrainingArguments:
     keyword_template: str
     loss: LossSettings
     teacher: TeacherSettings | None
+    lora: LoraSettings | None
     draft_jpeg: bool
     fast_resize: bool
     batch_size: int
@@ -115,6 +118,7 @@ class TrainingArguments:
             keyword_template=args.keyword_template or "{}",
             loss=LossSettings() if supervised else _loss_settings(args),
             teacher=None if supervised else teacher_settings(args),
+            lora=lora_settings(args),
             draft_jpeg=bool(args.sclip_draft_jpeg),
             fast_resize=bool(args.sclip_fast_resize),
             batch_size=args.batch_size,

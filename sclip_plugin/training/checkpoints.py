@@ -9,8 +9,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from sclip_plugin.errors import DataError
+from sclip_plugin.training.lora import LoraSettings
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # how a checkpoint begins; as a bare pickle torch below 1.6 wrote it
+ADAPTERS = "sclip_lora"  # in the optimizer's part of a checkpoint, of which only training that goes on takes note
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,12 @@ class Resumed:
     Attributes:
         path: its file.
         shapes: of its weights by name, as one process names them; empty where only loading it could tell.
+        adapters: what `adapters_entry` made of the run's adapters; None where it trained all weights.
     """
 
     path: str
     shapes: Mapping[str, tuple[int, ...]]
+    adapters: Mapping[str, Any] | None = None
 
     def check_model(self, model: nn.Module) -> None:
         """Compare with the model that is to take the weights.
@@ -36,6 +40,39 @@ class Resumed:
             here, there = wanted.get(name, "missing"), self.shapes.get(name, "missing")
             if here != there:
                 raise DataError(f"--resume {self.path}: another model's weights: {name} is {there}, in --model {here}")
+
+    def check_adapters(self, wanted: LoraSettings | None) -> None:
+        """Compare with what the run that goes on is told of adapters.
+
+        Raises:
+            DataError: its checkpoint has none, or some that the flags do not say, or others.
+        """
+        if self.adapters is None:
+            if wanted is not None:
+                raise DataError(f"--resume {self.path}: holds no adapters to go on from; leave --lora-rank out")
+            return
+        there = {name: self.adapters.get(name) for name in ("rank", "alpha", "towers")}
+        if wanted is None or there != _named(wanted):
+            alpha, towers = there["alpha"], " and ".join(there["towers"] or ())
+            raise DataError(
+                f"--resume {self.path}: was trained with --lora-rank {there['rank']} --lora-alpha {alpha:g} on the "
+                f"{towers} tower{'' if ' ' not in towers else 's'}, and goes on with the same flags only"
+            )
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights, as one process names them."""
+        found = _weights(self.path, _load(self.path))
+        return {name.removeprefix("module."): value for name, value in found.items()}
+
+
+def adapters_entry(settings: LoraSettings, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What a checkpoint keeps of adapters, from which training goes on."""
+    return {**_named(settings), "weights": dict(weights)}
+
+
+def _named(settings: LoraSettings) -> dict[str, Any]:
+    """What must be the same in a run that goes on, by the words of its flags."""
+    return {"rank": settings.rank, "alpha": settings.alpha, "towers": list(settings.towers)}
 
 
 def read_resumed(path: str, distributed: bool) -> Resumed:
@@ -63,7 +100,19 @@ def read_resumed(path: str, distributed: bool) -> Resumed:
     shapes = {
         name.removeprefix("module."): tuple(value.shape) for name, value in weights.items() if isinstance(value, Tensor)
     }
-    return Resumed(path, shapes)
+    return Resumed(path, shapes, _adapters(path, saved))
+
+
+def _adapters(path: str, saved: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The entry of the adapters in a checkpoint."""
+    entry = saved["optimizer"].get(ADAPTERS) if "epoch" in saved else None
+    if entry is None:
+        return None
+    weights = entry.get("weights") if isinstance(entry, Mapping) else None
+    if not isinstance(weights, Mapping) or not all(isinstance(one, Tensor) for one in weights.values()):
+        raise DataError(f"--resume {path}: its adapters are no named tensors")
+    found: Mapping[str, Any] = entry
+    return found
 
 
 def _weights(path: str, saved: Mapping[str, Any]) -> Mapping[str, Any]:

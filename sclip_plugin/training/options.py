@@ -16,7 +16,7 @@ from sclip_plugin.evaluation.names import named_folder
 from sclip_plugin.evaluation.weights import check_model_folder
 from sclip_plugin.loss.settings import KEYWORD_TARGETS, PSEUDO_LABELS, LossSettings
 from sclip_plugin.storage.urls import is_url
-from sclip_plugin.training import recipe
+from sclip_plugin.training import lora, recipe
 
 # Defaults stand here and not in the parser: a flag that was not given is None, so that it can be refused without
 # `--loss sclip`. Those of the loss are `LossSettings`'; the template, which adds nothing, is the authors' code's.
@@ -57,9 +57,10 @@ FLAGS = (
     "--sclip-draft-jpeg",
     "--sclip-fast-resize",
     "--zeroshot-data",
+    *lora.FLAGS,
 )
 LARGEST_SEED = 2**31 - 1  # NumPy's seeds end at twice this, and open_clip adds a rank's number to one
-BOTH = ("--zeroshot-data",)  # of these, what the supervised baseline takes too
+BOTH = ("--zeroshot-data", *lora.FLAGS)  # of these, what the supervised baseline takes too
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=DIR",
         help="Classification set in CLIP_benchmark's webdataset layout, evaluated as training goes on; repeatable.",
     )
+    lora.add_arguments(parser, _count, _positive)
 
 
 def _add_loss(parser: argparse.ArgumentParser, group: argparse._ArgumentGroup) -> None:
@@ -212,6 +214,7 @@ def check(args: argparse.Namespace) -> bool:
         return False
     _refuse_host_flags(args)
     _refuse_start_model(args)
+    lora.complete(args)
     if wanted == "sclip":
         _refuse_useless(args)
         if args.keyword_template is not None and args.keyword_template.count("{}") != 1:

@@ -3,7 +3,8 @@
 With `--loss sclip` it trains the S-CLIP loss. With `--loss clip` it is the supervised baseline: open_clip's own model,
 loss and loop on the very pairs, captions and crops that the S-CLIP run of the same seed sees.
 
-The order of the calls: `prepare` (before any model is loaded), `placed`, `adapt_model`, `build_loader`, `announce`,
+The order of the calls: `prepare` (before any model is loaded), `placed`, `adapt_model`, `label_images`,
+`add_adapters`, `build_loader`, `announce`,
 `evaluation_sets`, `build_loss`, and for the start model `evaluate` and `validated`; then for each epoch
 `start_of_epoch`, `end_of_epoch`, `show_panel`, `evaluate` and `validated`. A host module (`sclip_plugin.host`) makes
 them; nothing here knows how the host's command is built.
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import nn
 
 from sclip_plugin.data.config import MixedConfig
 from sclip_plugin.data.mixed import MixedLoader
+from sclip_plugin.data.order import generator
 from sclip_plugin.data.resizing import with_fast_resize
 from sclip_plugin.decoding import draft_side
 from sclip_plugin.diagnostics.recorder import Recorder, Sink
@@ -36,9 +39,10 @@ from sclip_plugin.keywords import Vocabulary
 from sclip_plugin.loss.sclip_loss import SClipLoss
 from sclip_plugin.storage.urls import LOCAL, is_url, scheme
 from sclip_plugin.teacher.labels import StartLabels
-from sclip_plugin.training import messages
+from sclip_plugin.training import adapters, messages
 from sclip_plugin.training.arguments import Place, TrainingArguments
 from sclip_plugin.training.before_after import BeforeAfter
+from sclip_plugin.training.checkpoints import ADAPTERS, Resumed, adapters_entry
 from sclip_plugin.training.datasets import mixed_config
 from sclip_plugin.training.keyword_tokens import keyword_tokens
 from sclip_plugin.training.model import adapt
@@ -81,6 +85,7 @@ class TrainingRun:
         self._recorder: Recorder | None = None  # observes the loss; made with it
         self._panel: EpochPanel | None = None  # draws the image panel; made with the loader
         self._tb_writer: SummaryWriter | None = None
+        self._adapted: nn.Module | None = None  # the model, where low-rank updates are trained
 
     @classmethod
     def prepare(cls, arguments: TrainingArguments, world_size: int) -> "TrainingRun":
@@ -149,6 +154,41 @@ class TrainingRun:
             written=written,
             resumed=resumed,
         )
+
+    def add_adapters(self, model: nn.Module, tokenizer: Any, resumed: Resumed | None = None) -> None:
+        """Let low-rank updates of the model be trained in place of its weights, where the arguments say so.
+
+        On every rank, after all that the start model is asked for.
+
+        Args:
+            model: the start model, on its device.
+            tokenizer: texts → tokens.
+            resumed: the checkpoint that the run goes on from; None without one.
+
+        Raises:
+            UsageError, DataError: a model that cannot be adapted, or a checkpoint of another start model.
+        """
+        settings = self.arguments.lora
+        if settings is None:
+            return
+        encoder = Encoder(model, tokenizer, self.place.device, self.arguments.precision)
+        adapters.add_adapters(model, settings, encoder, self.arguments.seed)
+        if resumed is not None and resumed.adapters is not None:
+            adapters.restore_adapters(model, resumed.adapters["weights"], resumed.weights(), resumed.path)
+        self._adapted = model
+        if self.place.rank == 0:
+            logging.info(f"sclip_plugin: {adapters.told(model, settings)}")
+
+    def keep_adapters(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimizer's state dict hold the adapters, which the merged weights of a checkpoint do not tell."""
+        model, settings = self._adapted, self.arguments.lora
+        if model is None or settings is None:
+            return
+
+        def hook(_optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+            state[ADAPTERS] = adapters_entry(settings, adapters.adapter_weights(model))
+
+        optimizer.register_state_dict_post_hook(hook)
 
     def remember_captions(self, model: nn.Module, epoch: int) -> None:
         """Before the epoch numbered `epoch`: the loss learns of the captions of all pairs, where it draws from them."""
@@ -278,6 +318,10 @@ class TrainingRun:
             tb_writer: TensorBoard's writer on the rank that has one.
         """
         self._tb_writer = tb_writer
+        lora = self.arguments.lora
+        if lora is not None and lora.dropout:  # so that a run that goes on drops what an unbroken one drops
+            draw = generator("adapters' dropout", self.arguments.seed, epoch, self.place.rank)
+            torch.manual_seed(draw.getrandbits(32))
         if tb_writer is not None and self._labels is not None and epoch == 0:
             self._show_labels(tb_writer, self._labels)
         sinks: list[Sink] = []

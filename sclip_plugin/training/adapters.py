@@ -1,0 +1,228 @@
+"""Low-rank adapters (LoRA) in an open_clip model, whose state dict goes on holding plain, merged weights.
+
+`add_adapters` wraps linear layers by peft and extends the model's class in place. From then on `state_dict` gives the
+weights with their updates merged, under open_clip's own names, so that a checkpoint is one of open_clip's; and
+`load_state_dict` takes such a state dict. The adapters themselves, from which training goes on, are `adapter_weights`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from sclip_plugin.errors import DataError, UsageError
+from sclip_plugin.evaluation.during_training import random_state_kept
+from sclip_plugin.evaluation.features import Encoder, evaluating
+from sclip_plugin.training.attention import SelfAttention, replaceable
+from sclip_plugin.training.lora import LoraSettings
+
+ADAPTER: Final = "default"  # peft's name for the only adapter of a layer
+TRAINED: Final = ("logit_scale", "logit_bias")  # beside the adapters
+_MARK: Final = "lora_"  # in the names of peft's parameters, and of no other
+
+
+class _Merging(nn.Module):
+    """Mixed into the model's own class by `add_adapters`, in front of it."""
+
+    def state_dict(self, *args: Any, prefix: str = "", **kwargs: Any) -> Any:
+        """The weights with their updates merged, under the names that they have without adapters, in that order."""
+        found = super().state_dict(*args, prefix=prefix, **kwargs)
+        deltas = {f"{prefix}{name}": delta for name, delta in _deltas(self)}
+        for name in [name for name in found if name.startswith(prefix)]:
+            tensor = found.pop(name)
+            if name in deltas:
+                tensor = tensor + deltas[name].to(tensor.dtype)
+            if _MARK not in name:
+                found[plain(name)] = tensor
+        return found
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing: Any, unknown: Any, errors: Any
+    ) -> None:
+        """Take the weights that are no adapted ones; of these the frozen part and the update stay as they are."""
+        deltas = {f"{prefix}{name}": delta for name, delta in _deltas(self)}
+        for name, tensor in super().state_dict(prefix=prefix).items():
+            if _MARK in name:
+                state_dict[name] = tensor
+            elif plain(name) in state_dict:
+                given = state_dict.pop(plain(name))
+                if name in deltas and not _close(given, tensor + deltas[name].to(tensor.dtype)):
+                    errors.append(f"{plain(name)} is not the start model's weight with the update of the adapters")
+                state_dict[name] = tensor if name in deltas else given
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unknown, errors)
+
+
+@lru_cache
+def _merging(cls: type) -> type:
+    """The class with `_Merging` in front of it, under its own name."""
+    return type(cls.__name__, (_Merging, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__})
+
+
+def plain(name: str) -> str:
+    """The name that a parameter has without adapters."""
+    return name.replace(".base_layer.", ".").replace(".sclip_in_proj.", ".in_proj_")
+
+
+def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    from peft.tuners.lora import LoraLayer
+
+    yield from ((name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer))
+
+
+@torch.no_grad()
+def _deltas(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Each adapted weight, by its name in the wrapped model, with its update."""
+    for name, layer in _layers(model):
+        yield f"{name}.base_layer.weight", layer.get_delta_weight(ADAPTER)
+
+
+def add_adapters(model: nn.Module, settings: LoraSettings, encoder: Encoder, seed: int) -> None:
+    """Wrap the linear layers and self-attentions of the towers; changes the model in place.
+
+    Adapted is what a forward pass calls as a module: a weight that is handed to a function, as CLIP's projections are,
+    would pass a wrapper by. The updates begin at zero. Everything but them and the logit scale is frozen.
+
+    Args:
+        model: an open_clip model.
+        settings: which towers, and how.
+        encoder: of this model; it makes the forward pass.
+        seed: of the adapters' first values; the random state of the process is kept.
+
+    Raises:
+        UsageError: a tower that cannot be adapted.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    names = set(model.state_dict())
+    targets = [name for tower in settings.towers for name in _prepared(model, tower, encoder)]
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # a whole number by its type, used as any
+        lora_dropout=settings.dropout,
+        target_modules="|".join(re.escape(name) for name in targets),  # a list would match the ends of names too
+    )
+    with random_state_kept():
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, model, ADAPTER)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = _MARK in name or name in TRAINED
+    cls: Any = type(model)
+    model.__class__ = _merging(cls)
+    assert set(model.state_dict()) == names, "the names of open_clip"
+
+
+def _prepared(model: nn.Module, tower: str, encoder: Encoder) -> list[str]:
+    """The names of the layers of a tower that can be wrapped, after its self-attentions have become modules.
+
+    Raises:
+        UsageError: it has none, or BatchNorm, whose statistics would move under frozen weights.
+    """
+    of_tower = {name: module for name, module in model.named_modules() if _is_in(name, tower)}
+    if any(isinstance(module, _BatchNorm) for module in of_tower.values()):
+        raise UsageError(
+            f"--lora-rank does not work with the {tower} tower of --model: it has BatchNorm, whose statistics would "
+            f"move under frozen weights; --lock-{tower} leaves that tower as it is"
+        )
+    found = []
+    for name in _called(model, of_tower, tower, encoder):
+        module = of_tower[name]
+        if isinstance(module, nn.MultiheadAttention):
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, SelfAttention(module))
+            found += [f"{name}.sclip_in_proj", f"{name}.out_proj"]
+        else:
+            found.append(name)
+    if not found:
+        raise UsageError(f"--lora-rank: the {tower} tower of --model has no linear layer and no self-attention")
+    return found
+
+
+def _is_in(name: str, tower: str) -> bool:
+    return name.startswith("visual.") == (tower == "image")
+
+
+def _called(model: nn.Module, modules: Mapping[str, nn.Module], tower: str, encoder: Encoder) -> list[str]:
+    """The linear layers and replaceable attentions that a forward pass of the tower calls, in the model's order."""
+    seen = set()
+
+    def note(name: str) -> Any:
+        def hook(module: nn.Module, arguments: tuple[Any, ...], _output: object) -> None:
+            if not isinstance(module, nn.MultiheadAttention) or replaceable(module, arguments):
+                seen.add(name)
+
+        return hook
+
+    kinds = (nn.Linear, nn.MultiheadAttention)
+    hooks = [module.register_forward_hook(note(name)) for name, module in modules.items() if isinstance(module, kinds)]
+    with evaluating(model):
+        if tower == "image":
+            visual: Any = model.visual
+            side = visual.image_size
+            height, width = side if isinstance(side, tuple | list) else (side, side)
+            encoder.images(torch.zeros(1, 3, height, width))
+        else:
+            encoder.texts(["a"])
+    for hook in hooks:
+        hook.remove()
+    return [name for name in modules if name in seen]
+
+
+def adapter_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The adapters of a model by their names in it, on their device, without gradient."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters() if _MARK in name}
+
+
+@torch.no_grad()
+def restore_adapters(
+    model: nn.Module, adapters: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: str
+) -> None:
+    """Give the model the adapters of a checkpoint, once they are known to belong to it.
+
+    Args:
+        model: the start model with fresh adapters.
+        adapters: what `adapter_weights` gave.
+        weights: the merged weights of the same checkpoint, by open_clip's names.
+        path: of the checkpoint, for messages.
+
+    Raises:
+        DataError: adapters of other layers, or weights that another start model has led to.
+    """
+    own = adapter_weights(model)
+    if {name: tensor.shape for name, tensor in own.items()} != {name: one.shape for name, one in adapters.items()}:
+        raise DataError(f"--resume {path}: its adapters are of other layers than those of --model")
+    for name, tensor in own.items():
+        tensor.copy_(adapters[name])
+    trained = set(TRAINED)
+    for name, tensor in model.state_dict().items():
+        if name not in trained and not _close(weights[name], tensor):
+            raise DataError(
+                f"--resume {path}: adapts another start model: {name} differs; give the --model and --pretrained of "
+                "its run"
+            )
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal up to the rounding of their type."""
+    if one.shape != other.shape:
+        return False
+    if not one.is_floating_point():
+        return torch.equal(one.to(other.device), other)
+    precision = torch.finfo(one.dtype).eps
+    return torch.allclose(one.to(other.device).float(), other.float(), rtol=16 * precision, atol=16 * precision)
+
+
+def told(model: nn.Module, settings: LoraSettings) -> str:
+    """One line that says what is trained."""
+    trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    share = 100 * trained / sum(one.numel() for one in model.parameters())
+    layers = sum(1 for _ in _layers(model))
+    dropout = f", dropout {settings.dropout:g}" if settings.dropout else ""
+    return (
+        f"LoRA of rank {settings.rank}, alpha {settings.alpha:g}{dropout}, on {layers} layers of the "
+        f"{' and '.join(settings.towers)} tower{'s' if len(settings.towers) > 1 else ''}: {trained} numbers learn "
+        f"({share:.1f}% of all), the logit scale among them; all else is frozen"
+    )
