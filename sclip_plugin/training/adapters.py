@@ -11,17 +11,18 @@ from functools import lru_cache
 from typing import Any, Final
 
 import torch
+from open_clip.modified_resnet import AttentionPool2d
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.evaluation.during_training import random_state_kept
 from sclip_plugin.evaluation.features import Encoder, evaluating
-from sclip_plugin.training.attention import SelfAttention, replaceable
+from sclip_plugin.training.attention import AttentionPool, SelfAttention, replaceable
 from sclip_plugin.training.lora import LoraSettings
 
 ADAPTER: Final = "default"  # peft's name for the only adapter of a layer
 TRAINED: Final = ("logit_scale", "logit_bias")  # beside the adapters
+COLOURS: Final = 3  # input channels of a layer that reads pixels
 _MARK: Final = "lora_"  # in the names of peft's parameters, and of no other
 
 
@@ -35,7 +36,7 @@ class _Merging(nn.Module):
         for name in [name for name in found if name.startswith(prefix)]:
             tensor = found.pop(name)
             if name in deltas:
-                tensor = tensor + deltas[name].to(tensor.dtype)
+                tensor = _merged(tensor, deltas[name])
             if _MARK not in name:
                 found[plain(name)] = tensor
         return found
@@ -50,7 +51,7 @@ class _Merging(nn.Module):
                 state_dict[name] = tensor
             elif plain(name) in state_dict:
                 given = state_dict.pop(plain(name))
-                if name in deltas and not _close(given, tensor + deltas[name].to(tensor.dtype)):
+                if name in deltas and not _close(given, _merged(tensor, deltas[name])):
                     errors.append(f"{plain(name)} is not the start model's weight with the update of the adapters")
                 state_dict[name] = tensor if name in deltas else given
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unknown, errors)
@@ -75,16 +76,27 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 @torch.no_grad()
 def _deltas(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Each adapted weight, by its name in the wrapped model, with its update."""
+    """Each adapted weight, by its name in the wrapped model, with its update in float64.
+
+    peft's own sum is rounded to TF32 on a GPU where the host allows that, as it does.
+    """
     for name, layer in _layers(model):
-        yield f"{name}.base_layer.weight", layer.get_delta_weight(ADAPTER)
+        down, up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+        exact = torch.float32 if down.device.type == "mps" else torch.float64  # of which MPS has none
+        product = up.flatten(1).to(exact) @ down.flatten(1).to(exact)
+        yield f"{name}.base_layer.weight", (layer.scaling[ADAPTER] * product).view(layer.weight.shape)
+
+
+def _merged(weight: Tensor, delta: Tensor) -> Tensor:
+    return (weight.to(delta.dtype) + delta).to(weight.dtype)
 
 
 def add_adapters(model: nn.Module, settings: LoraSettings, encoder: Encoder, seed: int) -> None:
-    """Wrap the linear layers and self-attentions of the towers; changes the model in place.
+    """Wrap the linear layers, attentions and convolutions of the towers; changes the model in place.
 
     Adapted is what a forward pass calls as a module: a weight that is handed to a function, as CLIP's projections are,
-    would pass a wrapper by. The updates begin at zero. Everything but them and the logit scale is frozen.
+    would pass a wrapper by. The layer that reads pixels is left alone, as are embeddings. The updates begin at zero.
+    Everything but them and the logit scale is frozen; BatchNorm's statistics follow the data as they ever do.
 
     Args:
         model: an open_clip model.
@@ -119,14 +131,12 @@ def _prepared(model: nn.Module, tower: str, encoder: Encoder) -> list[str]:
     """The names of the layers of a tower that can be wrapped, after its self-attentions have become modules.
 
     Raises:
-        UsageError: it has none, or BatchNorm, whose statistics would move under frozen weights.
+        UsageError: it has none.
     """
     of_tower = {name: module for name, module in model.named_modules() if _is_in(name, tower)}
-    if any(isinstance(module, _BatchNorm) for module in of_tower.values()):
-        raise UsageError(
-            f"--lora-rank does not work with the {tower} tower of --model: it has BatchNorm, whose statistics would "
-            f"move under frozen weights; --lock-{tower} leaves that tower as it is"
-        )
+    for module in of_tower.values():
+        if type(module) is AttentionPool2d:
+            module.__class__ = AttentionPool
     found = []
     for name in _called(model, of_tower, tower, encoder):
         module = of_tower[name]
@@ -137,7 +147,7 @@ def _prepared(model: nn.Module, tower: str, encoder: Encoder) -> list[str]:
         else:
             found.append(name)
     if not found:
-        raise UsageError(f"--lora-rank: the {tower} tower of --model has no linear layer and no self-attention")
+        raise UsageError(f"--lora-rank: the {tower} tower of --model has no layer that could be adapted")
     return found
 
 
@@ -146,7 +156,7 @@ def _is_in(name: str, tower: str) -> bool:
 
 
 def _called(model: nn.Module, modules: Mapping[str, nn.Module], tower: str, encoder: Encoder) -> list[str]:
-    """The linear layers and replaceable attentions that a forward pass of the tower calls, in the model's order."""
+    """The layers that can be wrapped or replaced and that a forward pass calls, in the model's order."""
     seen = set()
 
     def note(name: str) -> Any:
@@ -156,8 +166,7 @@ def _called(model: nn.Module, modules: Mapping[str, nn.Module], tower: str, enco
 
         return hook
 
-    kinds = (nn.Linear, nn.MultiheadAttention)
-    hooks = [module.register_forward_hook(note(name)) for name, module in modules.items() if isinstance(module, kinds)]
+    hooks = [module.register_forward_hook(note(name)) for name, module in modules.items() if _of_a_kind(module)]
     with evaluating(model):
         if tower == "image":
             visual: Any = model.visual
@@ -169,6 +178,12 @@ def _called(model: nn.Module, modules: Mapping[str, nn.Module], tower: str, enco
     for hook in hooks:
         hook.remove()
     return [name for name in modules if name in seen]
+
+
+def _of_a_kind(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv2d):
+        return module.groups == 1 and module.in_channels > COLOURS
+    return isinstance(module, nn.Linear | nn.MultiheadAttention)
 
 
 def adapter_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -196,9 +211,9 @@ def restore_adapters(
         raise DataError(f"--resume {path}: its adapters are of other layers than those of --model")
     for name, tensor in own.items():
         tensor.copy_(adapters[name])
-    trained = set(TRAINED)
+    buffers = {plain(name) for name, _ in model.named_buffers()}  # BatchNorm's statistics have moved
     for name, tensor in model.state_dict().items():
-        if name not in trained and not _close(weights[name], tensor):
+        if name not in buffers and name not in TRAINED and not _close(weights[name], tensor):
             raise DataError(
                 f"--resume {path}: adapts another start model: {name} differs; give the --model and --pretrained of "
                 "its run"

@@ -1,16 +1,18 @@
-"""Self-attention whose two projections are modules that can be wrapped, with the weights of torch's.
+"""Attention whose projections are modules that can be wrapped, with the weights of torch's and open_clip's.
 
 `torch.nn.MultiheadAttention` hands its weights to a function and never calls a module of its own, so that a wrapper
 around its output projection does nothing, and its input projection is no module at all. peft's wrapper for it (0.21)
 adds and subtracts the update in the frozen weights at every forward pass, which rounds them away in bf16, and adds that
-of the output projection twice.
+of the output projection twice. The pooling of CLIP's ResNets uses its weights in the same way.
 
 Legend: N samples, L tokens, D width, H heads.
 """
 
 from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
+from open_clip.modified_resnet import AttentionPool2d
 from torch import Tensor, nn
 
 
@@ -68,3 +70,17 @@ def replaceable(attention: nn.MultiheadAttention, arguments: tuple[Any, ...]) ->
         and not attention.add_zero_attn
         and not attention.dropout
     )
+
+
+class AttentionPool(AttentionPool2d):  # type: ignore[misc]  # open_clip has no types
+    """open_clip's pooling, which calls its projections; an instance becomes one by its `__class__`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, D, height, width) → (N, the output's width): the mean token's view of all tokens."""
+        tokens = x.flatten(2).transpose(1, 2)
+        tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)
+        tokens = tokens + self.positional_embedding.to(x.dtype)
+        q, k, v = self.q_proj(tokens[:, :1]), self.k_proj(tokens), self.v_proj(tokens)
+        heads = [one.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for one in (q, k, v)]
+        pooled: Tensor = self.c_proj(F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(1))
+        return pooled

@@ -48,8 +48,9 @@ def add_arguments(
         "--lora-rank",
         type=count,
         metavar="R",
-        help="Rank of the update of each linear layer and self-attention, 4 to 16 say; --lock-image or --lock-text "
-        "leave a tower as it is. It wants a higher --lr than full fine-tuning. Default: all weights are trained.",
+        help="Rank of the update of each linear layer, attention and convolution, 4 to 16 say; --lock-image or "
+        "--lock-text leave a tower as it is. It wants a higher --lr than full fine-tuning. Default: all weights are "
+        "trained.",
     )
     add(
         "--lora-alpha",
