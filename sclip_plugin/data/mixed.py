@@ -148,6 +148,7 @@ class MixedLoader:
             persistent_workers=workers > 0,
             pin_memory=pin_memory,
             worker_init_fn=leave_interrupts_to_the_main_process,
+            generator=torch.Generator(),  # torch's own would be drawn from, as often as workers are started
         )
 
     def __len__(self) -> int:

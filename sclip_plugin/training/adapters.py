@@ -113,7 +113,7 @@ def add_adapters(model: nn.Module, settings: LoraSettings, encoder: Encoder, see
     targets = [name for tower in settings.towers for name in _prepared(model, tower, encoder)]
     config = LoraConfig(
         r=settings.rank,
-        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # a whole number by its type, used as any
+        lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules="|".join(re.escape(name) for name in targets),  # a list would match the ends of names too
     )

@@ -8,7 +8,7 @@ of the output projection twice. The pooling of CLIP's ResNets uses its weights i
 Legend: N samples, L tokens, D width, H heads.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ class SelfAttention(nn.Module):
         width = attention.embed_dim
         # the name tells `adapters.plain` which keys these were
         self.sclip_in_proj = nn.Linear(width, 3 * width, bias=attention.in_proj_bias is not None, device="meta")
-        self.sclip_in_proj.weight = cast(nn.Parameter, attention.in_proj_weight)
+        self.sclip_in_proj.weight = attention.in_proj_weight
         self.sclip_in_proj.bias = attention.in_proj_bias
         self.out_proj = nn.Linear(width, width, bias=attention.out_proj.bias is not None, device="meta")
         self.out_proj.weight, self.out_proj.bias = attention.out_proj.weight, attention.out_proj.bias
@@ -72,7 +72,7 @@ def replaceable(attention: nn.MultiheadAttention, arguments: tuple[Any, ...]) ->
     )
 
 
-class AttentionPool(AttentionPool2d):  # type: ignore[misc]  # open_clip has no types
+class AttentionPool(AttentionPool2d):
     """open_clip's pooling, which calls its projections; an instance becomes one by its `__class__`."""
 
     def forward(self, x: Tensor) -> Tensor:
