@@ -1,6 +1,6 @@
 """Low-rank adapters (LoRA) in an open_clip model, whose state dict goes on holding plain, merged weights.
 
-`add_adapters` wraps linear layers by peft and extends the model's class in place. From then on `state_dict` gives the
+`add_adapters` wraps layers by peft and extends the model's class in place. From then on `state_dict` gives the
 weights with their updates merged, under open_clip's own names, so that a checkpoint is one of open_clip's; and
 `load_state_dict` takes such a state dict. The adapters themselves, from which training goes on, are `adapter_weights`.
 """
@@ -32,11 +32,11 @@ class _Merging(nn.Module):
     def state_dict(self, *args: Any, prefix: str = "", **kwargs: Any) -> Any:
         """The weights with their updates merged, under the names that they have without adapters, in that order."""
         found = super().state_dict(*args, prefix=prefix, **kwargs)
-        deltas = {f"{prefix}{name}": delta for name, delta in _deltas(self)}
+        adapted = {f"{prefix}{name}": layer for name, layer in _adapted(self)}
         for name in [name for name in found if name.startswith(prefix)]:
             tensor = found.pop(name)
-            if name in deltas:
-                tensor = _merged(tensor, deltas[name])
+            if name in adapted:
+                tensor = _merged(tensor, adapted[name])
             if _MARK not in name:
                 found[plain(name)] = tensor
         return found
@@ -45,15 +45,15 @@ class _Merging(nn.Module):
         self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing: Any, unknown: Any, errors: Any
     ) -> None:
         """Take the weights that are no adapted ones; of these the frozen part and the update stay as they are."""
-        deltas = {f"{prefix}{name}": delta for name, delta in _deltas(self)}
+        adapted = {f"{prefix}{name}": layer for name, layer in _adapted(self)}
         for name, tensor in super().state_dict(prefix=prefix).items():
             if _MARK in name:
                 state_dict[name] = tensor
             elif plain(name) in state_dict:
                 given = state_dict.pop(plain(name))
-                if name in deltas and not _close(given, _merged(tensor, deltas[name])):
+                if name in adapted and not _close(given, _merged(tensor, adapted[name])):
                     errors.append(f"{plain(name)} is not the start model's weight with the update of the adapters")
-                state_dict[name] = tensor if name in deltas else given
+                state_dict[name] = tensor if name in adapted else given
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unknown, errors)
 
 
@@ -68,27 +68,22 @@ def plain(name: str) -> str:
     return name.replace(".base_layer.", ".").replace(".sclip_in_proj.", ".in_proj_")
 
 
-def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
+def _adapted(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The name of each adapted weight in the wrapped model, with its layer."""
     from peft.tuners.lora import LoraLayer
 
-    yield from ((name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer))
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLayer):
+            yield f"{name}.base_layer.weight", module
 
 
 @torch.no_grad()
-def _deltas(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Each adapted weight, by its name in the wrapped model, with its update in float64.
-
-    peft's own sum is rounded to TF32 on a GPU where the host allows that, as it does.
-    """
-    for name, layer in _layers(model):
-        down, up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
-        exact = torch.float32 if down.device.type == "mps" else torch.float64  # of which MPS has none
-        product = up.flatten(1).to(exact) @ down.flatten(1).to(exact)
-        yield f"{name}.base_layer.weight", (layer.scaling[ADAPTER] * product).view(layer.weight.shape)
-
-
-def _merged(weight: Tensor, delta: Tensor) -> Tensor:
-    return (weight.to(delta.dtype) + delta).to(weight.dtype)
+def _merged(weight: Tensor, layer: Any) -> Tensor:
+    """A weight with the update of its layer; in float64, since the host lets a GPU round products to TF32."""
+    down, up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+    exact = torch.float32 if weight.device.type == "mps" else torch.float64  # of which MPS has none
+    update = layer.scaling[ADAPTER] * (up.flatten(1).to(exact) @ down.flatten(1).to(exact))
+    return (weight.to(exact) + update.view(weight.shape)).to(weight.dtype)
 
 
 def add_adapters(model: nn.Module, settings: LoraSettings, encoder: Encoder, seed: int) -> None:
@@ -234,7 +229,7 @@ def told(model: nn.Module, settings: LoraSettings) -> str:
     """One line that says what is trained."""
     trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
     share = 100 * trained / sum(one.numel() for one in model.parameters())
-    layers = sum(1 for _ in _layers(model))
+    layers = sum(1 for _ in _adapted(model))
     dropout = f", dropout {settings.dropout:g}" if settings.dropout else ""
     return (
         f"LoRA of rank {settings.rank}, alpha {settings.alpha:g}{dropout}, on {layers} layers of the "
