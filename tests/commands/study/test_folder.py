@@ -98,9 +98,6 @@ def test_a_step_begins_anew_on_other_inputs_and_in_a_folder_that_does_not_resume
     with pytest.raises(StepFailed):
         Folder(tmp_path).run(step)
     assert state.read_text() == f"{tmp_path / 'job.py'} "
-    with pytest.raises(StepFailed):  # whose state is that of a folder that does not resume
-        Folder(tmp_path, resume=True).run(step)
-    assert state.read_text() == "--on "
 
 
 def test_a_warning_of_a_batch_system_does_not_end_the_command(tmp_path):
