@@ -15,11 +15,6 @@ from torch import distributed as dist
 from sclip_plugin.loss.cross_entropy import at_least_float32
 from sclip_plugin.loss.settings import LossSettings, check_epsilon, check_iterations
 
-#: Iterations that scale the plan's rows and columns by factors before the plan is computed anew from its logarithm. The
-#: column sums of a plan with row sums 1 lie between 1/B and U after the first update, so that an iteration changes a
-#: factor at most (U·B)-fold; float32 holds five of them up to U·B = 10⁷, and in practice far more.
-SCALED = 5
-
 
 @dataclass
 class Transport:
@@ -106,13 +101,24 @@ def plan_of(kernel: Tensor, iterations: int, *, world_size: int = 1, group: dist
         return torch.softmax(kernel, dim=1)
     with torch.autocast(device_type=kernel.device.type, enabled=False):
         columns = -_logsumexp_over_ranks(kernel, world_size, group)  # g, (B,)
-        for done in range(1, iterations, SCALED):
-            # the softmax is the row update, f and the division in one
-            factors = _column_factors(
-                torch.softmax(kernel + columns, dim=1), min(SCALED, iterations - done), world_size, group
-            )
+        together = _iterations_together(kernel.shape[0] * world_size * kernel.shape[1])
+        for done in range(1, iterations, together):
+            plan = torch.softmax(kernel + columns, dim=1)  # the row update, f and the division in one
+            factors = _column_factors(plan, min(together, iterations - done), world_size, group)
             columns = columns + torch.log(factors)
         return torch.softmax(kernel + columns, dim=1)
+
+
+def _iterations_together(size: int) -> int:
+    """How many iterations scale the columns by factors before the plan is computed anew from its logarithm.
+
+    The column sums of a plan with row sums 1 lie between 1/B and U after the first update, so that an iteration changes
+    a factor at most (U·B)-fold. float32 holds five such changes up to U·B = 10⁷, and three up to 10¹².
+
+    Args:
+        size: U·B of the global plan.
+    """
+    return 5 if size <= 10**7 else 3
 
 
 def _column_factors(plan: Tensor, iterations: int, world_size: int, group: dist.ProcessGroup | None) -> Tensor:

@@ -6,6 +6,7 @@ import ot
 import pytest
 import torch
 
+from sclip_plugin.loss import transport
 from sclip_plugin.loss.transport import sinkhorn
 from tests.loss.reference import sinkhorn as slow_sinkhorn
 
@@ -51,6 +52,15 @@ def test_float32_holds_the_factors_between_two_renewals():
     for epsilon in (0.1, 0.01, 0.001):
         plan = sinkhorn(cost, epsilon, 10).plan
         torch.testing.assert_close(plan, sinkhorn(cost.double(), epsilon, 10).plan.float(), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_large_plan_is_renewed_more_often_and_stays_the_same(together, monkeypatch):
+    cost = torch.rand(40, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    expected = sinkhorn(cost, 0.05, 10).plan
+    assert [transport._iterations_together(size) for size in (10**7, 10**7 + 1)] == [5, 3]
+    monkeypatch.setattr(transport, "_iterations_together", lambda size: together if size == 1200 else 0)
+    torch.testing.assert_close(sinkhorn(cost, 0.05, 10).plan, expected, rtol=1e-12, atol=0)
 
 
 def test_ten_iterations_are_the_default():
