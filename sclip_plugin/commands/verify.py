@@ -29,9 +29,7 @@ LINES = 2  # lines of thumbnails for each part on the contact sheet
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `sclip verify`."""
-    parser.add_argument(
-        "folder", metavar="DIR", help="folder, by path or URL, that sclip convert wrote, or any of tars"
-    )
+    parser.add_argument("folder", metavar="DIR", help="folder of sclip convert, or any of tars, by path or URL")
     parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="threads")
     parser.add_argument("--sheet", type=named_path, metavar="PNG", help="write a contact sheet of a few samples")
 
