@@ -47,7 +47,7 @@ SCALARS: Final[dict[str, type]] = {
 LISTS: Final = ("seeds", "compare", "prepare")
 OF_AN_ARM: Final = ("title", "steps", "paired-share", "unpaired-share")  # what an arm's table holds beside flags
 SET_BY_STUDY: Final = ("seed", "name", "logs", "resume", "save-frequency")  # training flags
-EVAL_SET_BY_STUDY: Final = ("json", "ranks", "model", "pretrained")  # flags of `sclip eval`
+EVAL_SET_BY_STUDY: Final = ("json", "ranks", "model", "pretrained", "precision")  # flags of `sclip eval`
 OF_SETS: Final = ("zeroshot", "retrieval", KNN, LINEAR_PROBE, REGIONS)  # what `evaluate` may hold tables of sets for
 START: Final = "start"  # the name of the start model's results, which therefore no arm may have
 

@@ -14,11 +14,11 @@ from sclip_plugin.evaluation.weights import WEIGHTS
 from sclip_plugin.storage.location import location
 from sclip_plugin.storage.urls import is_url
 
-REPEATED = ("zeroshot-data",)  # flags of open_clip_train.main that are given once for each value
+REPEATED = ("zeroshot-data", "pretrained")  # flags that are given once for each value
 TRAINING = "open_clip_train.main"
 LATEST = "epoch_latest.pt"  # where open_clip's --save-most-recent keeps the last whole epoch
 SEEDED_TRAINING = "sclip_plugin.commands.study.stock"  # the same with a seeded shuffle, see there
-BATCH_SIZE, EPOCHS = 64, 32  # open_clip's defaults
+BATCH_SIZE, EPOCHS, PRECISION = 64, 32, "amp"  # open_clip's defaults
 PARTS_OF_A_SET = ("test", "train", "val", "images")  # folders in which an evaluation set has files; not all have each
 
 
@@ -197,15 +197,20 @@ def has_weights(arm: Arm) -> bool:
 
 
 def eval_step(study: Study, out: Path, name: str, arm: Arm, files: list[Path]) -> Step:
-    """The evaluation of a run's checkpoints, or of the arm's start model where `files` is empty."""
-    model: dict[str, Flag] = {key: arm.flags[key] for key in ("model", "precision", "device") if key in arm.flags}
+    """The evaluation of a run's checkpoints, or of the arm's start model where `files` is empty.
+
+    A run is named by its folder, which has recorded model, precision and preprocessing.
+    """
     if files:
-        chosen = [word for file in files for word in ("--pretrained", str(file))]
+        chosen = [str(out / "runs" / name), *words({"pretrained": [file.name for file in files]})]
     else:
-        chosen = words({"pretrained": arm.flags["pretrained"]}) if arm.flags.get("pretrained") else []
+        precision = arm.flags.get("precision", PRECISION)
+        chosen = words({"model": arm.flags["model"], "precision": precision})
+        chosen += words({"pretrained": arm.flags["pretrained"]}) if arm.flags.get("pretrained") else []
+    device: dict[str, Flag] = {"device": arm.flags["device"]} if "device" in arm.flags else {}
     result, ranks = result_files(out, name)
     trained = [str(out / "done" / f"train-{name}.json")] if files else []
-    rest: dict[str, Flag] = {**model, **study.evaluation.flags, "json": str(result), "ranks": str(ranks)}
+    rest: dict[str, Flag] = {**device, **study.evaluation.flags, "json": str(result), "ranks": str(ranks)}
     return Step(
         name=f"eval-{name}",
         command=("sclip", "eval", *chosen, *set_words(study), *words(rest)),

@@ -95,8 +95,10 @@ def test_checkpoints_and_evaluation(study, tmp_path):
     files = steps.checkpoints(study, run, tmp_path / "o")
     assert [(n, file.name) for n, file in files] == [(3, "epoch_3.pt"), (5, "epoch_5.pt")]
     step = steps.eval_step(study, tmp_path / "o", run.name, run.arm, [file for _, file in files])
-    words = flags(step, 2)
-    assert len(words["--pretrained"]) == 2
+    assert step.command[2] == str(tmp_path / "o" / "runs" / run.name)
+    words = flags(step, 3)
+    assert words["--pretrained"] == ["epoch_3.pt", "epoch_5.pt"]
+    assert not {"--model", "--precision"} & set(words)
     assert (words["--zeroshot"], words["--workers"]) == ([f"s={tmp_path}/o/s"], ["3"])
     assert step.argv[1:3] == ["-m", "sclip_plugin.cli"]
 
@@ -106,7 +108,8 @@ def test_the_start_model_is_evaluated_with_its_own_weights(study, tmp_path, pret
     arm = study.arms["plain"]
     arm = dataclasses.replace(arm, flags=arm.flags | ({} if pretrained is None else {"pretrained": pretrained}))
     step = steps.eval_step(study, tmp_path / "o", "start", arm, [])
-    assert list(step.command[2 : 2 + len(words)]) == words
+    assert step.command[2:6] == ("--model", arm.flags["model"], "--precision", "amp")
+    assert list(step.command[6 : 6 + len(words)]) == words
     assert step.command.count("--pretrained") == len(words) // 2
 
 
@@ -160,7 +163,7 @@ def test_transfer_is_asked_of_every_model(study, tmp_path):
     asked = dataclasses.replace(study.evaluation, transfer={"knn": {"s": "S"}, "regions": {"p": "P"}}, shots=(1, 4))
     changed = dataclasses.replace(study, evaluation=asked)
     step = steps.eval_step(changed, tmp_path / "o", "plain-0", study.arms["plain"], [tmp_path / "epoch_1.pt"])
-    words = flags(step, 2)
+    words = flags(step, 3)
     assert words["--knn"] == ["s=S"]
     assert words["--regions"] == ["p=P"]
     assert words["--shots"] == ["1", "4"]
