@@ -110,8 +110,9 @@ def srun(folder: Path, words: list[str]) -> None:
 
 def squeue(folder: Path, words: list[str]) -> None:
     assert {"--array", "--noheader"} <= set(words)
-    if (folder / "busy").exists():
-        (folder / "busy").unlink()
+    busy = folder / "busy"  # a letter for each time that there is no answer
+    if busy.exists() and busy.read_text():
+        busy.write_text(busy.read_text()[1:])
         sys.exit("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
     for name, state in states(folder / "jobs").items():
         if state in ("PENDING", "RUNNING"):

@@ -118,6 +118,11 @@ def test_a_base_gives_data_and_the_study_its_arms(tmp_path):
         ('zeroshot = { s = "$out/s" }', "", "neither zeroshot nor retrieval names a set"),
         ('zeroshot = { s = "$out/s" }', 'zeroshot = "x"', "zeroshot must be a table"),
         ('zeroshot = { s = "$out/s" }', 'zeroshot = { s = "x" }\njson = "y"', "json is set by the study itself"),
+        (
+            'zeroshot = { s = "$out/s" }',
+            'zeroshot = { s = "x" }\nprecision = "amp"',
+            "precision is set by the study itself",
+        ),
     ],
 )
 def test_refusals_name_file_and_key(tmp_path, old, new, message):

@@ -149,7 +149,7 @@ class _Wait:
     """Waits for the jobs of tasks.
 
     A job has ended once it has left the queue. What it wrote may be seen here a little later (shared folders), so that
-    it counts as failed only if it is not in the queue at two looks.
+    it counts as failed only if it is not in the queue at two looks one after the other.
     """
 
     def __init__(self, folder: Folder, known: JobList, tasks: dict[str, Task]) -> None:
@@ -184,13 +184,15 @@ class _Wait:
     def _ended(self, left: dict[str, "submitit.SlurmJob[str]"], queue: dict[str, str] | None) -> Iterator[str]:
         for name, job in list(left.items()):
             queued_still = queue is None or job.job_id in queue
+            if queued_still:
+                self.gone.discard(name)
             if queued_still and not job.paths.result_pickle.exists():
                 continue
             if self.tasks[name].finished(self.folder):
                 tqdm.write(f"{name}: done (job {job.job_id})")
                 yield name
             elif queued_still:  # it failed, or is preempted and will be at work again
-                self.gone.discard(name)
+                continue
             elif name not in self.gone:
                 self.gone.add(name)
             else:
