@@ -51,9 +51,9 @@ class Resumed:
             if wanted is not None:
                 raise DataError(f"--resume {self.path}: holds no adapters to go on from; leave --lora-rank out")
             return
-        there = {name: self.adapters.get(name) for name in ("rank", "alpha", "towers")}
+        there = {name: self.adapters[name] for name in ("rank", "alpha", "towers")}
         if wanted is None or there != _named(wanted):
-            alpha, towers = there["alpha"], " and ".join(there["towers"] or ())
+            alpha, towers = there["alpha"], " and ".join(map(str, there["towers"]))
             raise DataError(
                 f"--resume {self.path}: was trained with --lora-rank {there['rank']} --lora-alpha {alpha:g} on the "
                 f"{towers} tower{'' if ' ' not in towers else 's'}, and goes on with the same flags only"
@@ -104,14 +104,16 @@ def read_resumed(path: str, distributed: bool) -> Resumed:
 
 
 def _adapters(path: str, saved: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The entry of the adapters in a checkpoint."""
+    """The entry of the adapters in a checkpoint; None where it has none."""
     entry = saved["optimizer"].get(ADAPTERS) if "epoch" in saved else None
     if entry is None:
         return None
-    weights = entry.get("weights") if isinstance(entry, Mapping) else None
-    if not isinstance(weights, Mapping) or not all(isinstance(one, Tensor) for one in weights.values()):
-        raise DataError(f"--resume {path}: its adapters are no named tensors")
-    found: Mapping[str, Any] = entry
+    found: Mapping[str, Any] = entry if isinstance(entry, Mapping) else {}
+    kinds = {"rank": int, "alpha": float, "towers": list, "weights": Mapping}
+    if not all(isinstance(found.get(name), kind) for name, kind in kinds.items()) or not all(
+        isinstance(one, Tensor) for one in found["weights"].values()
+    ):
+        raise DataError(f"--resume {path}: its adapters are not what a run with --lora-rank writes")
     return found
 
 

@@ -10,6 +10,7 @@ from open_clip import create_model, get_tokenizer
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.evaluation.features import Encoder
 from sclip_plugin.training.adapters import adapter_weights, add_adapters, restore_adapters, told
+from sclip_plugin.training.checkpoints import ADAPTERS, adapters_entry, read_resumed
 from sclip_plugin.training.lora import LoraSettings
 from tests.helpers.models import TEXT, VISION, write_model
 from tests.helpers.training import train_arguments
@@ -117,11 +118,9 @@ def test_the_state_dict_has_open_clips_names_in_open_clips_order(start):
     assert list(wrapped.state_dict()) == [f"module.{name}" for name in start[0].state_dict()]
 
 
-@pytest.mark.parametrize(
-    ("kind", "layers"), [("CLIP", {"attn.sclip_in_proj", "attn.out_proj", "mlp.c_fc", "mlp.c_proj"})]
-)
-def test_adapts_attention_and_mlp_of_each_block(kind, layers, clip):
+def test_adapts_attention_and_mlp_of_each_block(clip):
     model, settings = adapted(clip)
+    layers = ("attn.sclip_in_proj", "attn.out_proj", "mlp.c_fc", "mlp.c_proj")
     names = {re.sub(r"\.lora_[AB]\..*", "", name) for name in adapter_weights(model)}
     towers = ("transformer", "visual.transformer")
     assert names == {f"{tower}.resblocks.{block}.{layer}" for tower in towers for block in (0, 1) for layer in layers}
@@ -220,6 +219,20 @@ def test_a_checkpoint_of_another_start_model_is_refused(clip):
         fresh.load_state_dict({**clip[0].state_dict(), **odd})
     with pytest.raises(DataError, match=r"x\.pt: its adapters are of other layers"):
         restore_adapters(fresh, adapter_weights(adapted(clip, rank=3)[0]), trained.state_dict(), "x.pt")
+
+
+@pytest.mark.parametrize(
+    "change", [{"weights": 5}, {"weights": {"a": 5}}, {"rank": "4"}, {"alpha": None}, {"towers": 3}, None]
+)
+def test_a_checkpoint_with_odd_adapters_is_refused(change, clip, tmp_path):
+    model, settings = adapted(clip)
+    entry = adapters_entry(settings, adapter_weights(model))
+    saved = {"epoch": 1, "state_dict": model.state_dict(), "optimizer": {ADAPTERS: entry}}
+    torch.save(saved, tmp_path / "x.pt")
+    assert read_resumed(str(tmp_path / "x.pt"), distributed=False).adapters["rank"] == 2
+    torch.save({**saved, "optimizer": {ADAPTERS: {**entry, **change} if change else 5}}, tmp_path / "x.pt")
+    with pytest.raises(DataError, match=r"x\.pt: its adapters are not what a run with --lora-rank writes"):
+        read_resumed(str(tmp_path / "x.pt"), distributed=False)
 
 
 def test_a_tower_without_a_layer_to_adapt_is_refused(clip):
