@@ -127,6 +127,15 @@ def test_adapts_attention_and_mlp_of_each_block(clip):
     assert "LoRA of rank 2, alpha 6, on 16 layers of the image and text towers: 6145 numbers" in told(model, settings)
 
 
+def test_adapts_convolutions_and_pooling_of_a_resnet(tmp_path):
+    name = write_model(tmp_path, "rn")
+    model, _ = adapted((create_model(name, output_dict=True), get_tokenizer(name)), towers=("image",))
+    names = {re.sub(r"\.lora_[AB]\..*", "", name) for name in adapter_weights(model)}
+    pooling = {f"visual.attnpool.{one}_proj" for one in "qkvc"}
+    blocks = {f"visual.layer{n}.0.{one}" for n in (1, 2, 3, 4) for one in ("conv1", "conv2", "conv3", "downsample.0")}
+    assert names == {"visual.conv2", "visual.conv3", *pooling, *blocks}  # not the one that reads pixels
+
+
 def test_what_is_called_as_a_function_is_left_alone(start):
     """Weights that no module of their own uses: a wrapper around them would do nothing."""
     names = " ".join(adapter_weights(adapted(start)[0]))
