@@ -5,6 +5,7 @@ import json
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -34,11 +35,11 @@ class Played:
         self.verdict, self.alpha = "published", 0.5
         self.fails = self.interrupted = ""
 
-    def play(self, step: Step, log: Path) -> int:
+    def play(self, step: Step, log: TextIO) -> int:
         self.argvs.append(step.argv)
-        log.write_text(f"{step.name} was played\n")
+        log.write(f"{step.name} was played\n")
         if step.name == self.fails:
-            log.write_text("no luck\n")
+            log.write("no luck\n")
             return 1
         if step.name.startswith("train-"):
             self._train(step)
