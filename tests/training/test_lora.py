@@ -21,7 +21,10 @@ KINDS = {
     "CLIP": {},
     "CustomTextCLIP": {"custom_text": True},
     "timm image tower": {"vision_cfg": {**TIMM, "timm_model_pretrained": False}},
-    "cross-attention pooling": {"vision_cfg": {**VISION["vit"], "attentional_pool": True, "attn_pooler_heads": 2}},
+    "cross-attention pooling": {
+        "embed_dim": 64,  # the width, so that nothing but the call tells it from self-attention
+        "vision_cfg": {**VISION["vit"], "attentional_pool": True, "attn_pooler_heads": 2},
+    },
     "mask of each text": {"custom_text": True, "text_cfg": {**TEXT, "embed_cls": True, "pad_id": 0}},
     "ResNet": {"vision_cfg": VISION["rn"]},
     "attention of its own": {"vision_cfg": {**VISION["vit"], "block_type": "custom", "qk_norm": True}},
