@@ -133,6 +133,7 @@ def test_a_truncated_shard_and_a_missing_one_are_counted_as_here(s3, shards, tmp
     upload(tmp_path, f"s3://{BUCKET}/damaged")
     pattern = f"s3://{BUCKET}/damaged/{{000000..000002}}.tar"
     _, counts = epoch(pattern, f"{s3}/unpaired", 0)
+    counts.pop("store: request repeated", None)  # of a slow machine, whose server answers late
     assert counts["paired: unreadable shard"] >= 10
     assert "damaged/000002.tar: no such object" in caplog.text
     assert "damaged/000001.tar: unexpected end of data" in caplog.text
