@@ -270,7 +270,13 @@ def _options(values: _Values) -> ModelOptions:
     )
 
 
+def epoch_of(checkpoint: str | Path) -> int | None:
+    """The epoch that a checkpoint file's name tells of, as in `epoch_3.pt`; None of other names."""
+    found = _EPOCH.fullmatch(Path(checkpoint).name)
+    return int(found[1]) if found else None
+
+
 def _number(path: Path) -> tuple[int, str]:
     """Sorts checkpoints by their epoch; files of other names come first."""
-    found = _EPOCH.fullmatch(path.name)
-    return (int(found[1]) if found else -1, path.name)
+    epoch = epoch_of(path)
+    return (-1 if epoch is None else epoch, path.name)

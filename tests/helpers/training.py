@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -51,6 +52,19 @@ def run_training(arguments: list[str], processes: int = 1, module: str = "open_c
         cwd=cwd,
         timeout=300,
     )
+
+
+def trained(shards: Path, model: str, logs: Path, processes: int = 1, more: Sequence[str] = (), **flags) -> str:
+    """The output of a training that ends well; `env` and `module` are those of `run_training`."""
+    how = {name: flags.pop(name) for name in ("env", "module") if name in flags}
+    run = run_training([*train_arguments(shards, model, logs, **flags), *more], processes, **how)
+    assert run.returncode == 0, run.stdout[-3000:]
+    return run.stdout
+
+
+def totals(output: str) -> list[float]:
+    """The loss of each step that is logged."""
+    return [row["Loss"] for row in losses(output)]
 
 
 def losses(output: str) -> list[dict[str, float]]:

@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 
+from tests.evaluation.sets import model_with_weights
 from tests.helpers.hosts import VERSION
-from tests.helpers.models import write_model
 from tests.helpers.sets import write_retrieval_set
-from tests.helpers.training import losses, run_training, train_arguments
+from tests.helpers.training import run_training, totals, train_arguments, trained
 from tests.training.test_training_ranks import SPY, weights
 
 pytestmark = pytest.mark.slow
@@ -20,31 +20,10 @@ LORA = {"lora_rank": 4, "lr": 0.01}
 SUPERVISED = {"loss": "clip", "unpaired_data": None, "keywords": None}
 
 
-def train(shards, model, folder, processes=1, more=(), env=None, module="open_clip_train.main", **flags):
-    arguments = [*train_arguments(shards, model, folder, **flags), *more]
-    run = run_training(arguments, processes, module=module, env=env)
-    assert run.returncode == 0, run.stdout[-3000:]
-    return run.stdout
-
-
-def totals(output):
-    return [row["Loss"] for row in losses(output)]
-
-
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """A start model with weights, which a run that goes on must find again."""
     return model_with_weights(tmp_path_factory.mktemp("start"), seed=3)
-
-
-def model_with_weights(folder, seed):
-    from open_clip import create_model
-    from safetensors.torch import save_file
-
-    name = write_model(folder)
-    torch.manual_seed(seed)
-    save_file(create_model(name).state_dict(), folder / "open_clip_model.safetensors")
-    return name
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +32,14 @@ def run(shards, start, tmp_path_factory):
     logs = tmp_path_factory.mktemp("logs")
     val = write_retrieval_set(tmp_path_factory.mktemp("sets") / "val", 9)
     flags = {**LORA, "sclip_recipe": "trusted", "epochs": 3, "lora_dropout": 0.1, "val_data": val}
-    return train(shards, start, logs, **flags), logs, flags
+    return trained(shards, start, logs, **flags), logs, flags
 
 
 def test_says_what_is_trained_and_evaluates_the_start_model(run, shards, start, tmp_path):
     output, logs, flags = run
     assert re.search(r"LoRA of rank 4, alpha 4, dropout 0\.1, on 16 layers .*: 12289 numbers learn", output)
     assert totals(output)[-1] < totals(output)[0]
-    train(shards, start, tmp_path, **{**flags, "lora_rank": None, "lora_dropout": None, "epochs": 1})
+    trained(shards, start, tmp_path, **{**flags, "lora_rank": None, "lora_dropout": None, "epochs": 1})
     of_start = [
         json.loads((folder / "run/checkpoints/results.jsonl").read_text().splitlines()[0])
         for folder in (logs, tmp_path)
@@ -105,11 +84,11 @@ def test_the_checkpoint_is_plain_and_measures_what_the_run_measured(run, start):
 def test_a_run_that_goes_on_is_as_an_unbroken_one(run, shards, start, tmp_path):
     output, _, flags = run
     first, rest = tmp_path / "first", {**flags, "resume": "latest"}
-    train(shards, start, first, **flags)
+    trained(shards, start, first, **flags)
     last = weights(first, 3)
     for epoch in (2, 3):
         (first / f"run/checkpoints/epoch_{epoch}.pt").unlink()
-    resumed = train(shards, start, first, **rest)
+    resumed = trained(shards, start, first, **rest)
     assert totals(resumed) == totals(output)[5:]
     for name, tensor in weights(first, 3).items():
         assert torch.equal(tensor, last[name]), name
@@ -141,7 +120,7 @@ def test_goes_on_with_the_same_adapters_only(flags, message, run, shards, start,
 
 
 def test_does_not_go_on_from_a_run_of_all_weights(shards, start, tmp_path):
-    train(shards, start, tmp_path, **SUPERVISED)
+    trained(shards, start, tmp_path, **SUPERVISED)
     flags = {**SUPERVISED, **LORA, "resume": tmp_path / "run/checkpoints/epoch_1.pt", "name": "other"}
     done = run_training(train_arguments(shards, start, tmp_path, **flags))
     assert done.returncode == 2
@@ -160,8 +139,8 @@ def test_two_ranks_train_as_one(flags, shards, start, tmp_path):
     """Every step sees all pairs and all images, uncropped; then the two go on from a checkpoint."""
     common = {"epochs": 4, "lr": 0.05, "eps": 0.1, "wd": 0, "gather_with_grad": True, "lora_rank": 4}
     whole = ["--aug-cfg", "scale=(1.0,1.0)"]
-    expected = train(shards, start, tmp_path / "one", more=whole, batch_size=40, unpaired_batch_size=60, **common)
-    found = train(shards, start, tmp_path / "two", 2, more=whole, **flags, **common)
+    expected = trained(shards, start, tmp_path / "one", more=whole, batch_size=40, unpaired_batch_size=60, **common)
+    found = trained(shards, start, tmp_path / "two", 2, more=whole, **flags, **common)
     if "local_loss" not in flags:  # there the first rank logs its own rows' part
         assert totals(found) == pytest.approx(totals(expected), rel=1e-4)
     first, last = weights(tmp_path / "one", 1), weights(tmp_path / "one", 4)
@@ -169,7 +148,7 @@ def test_two_ranks_train_as_one(flags, shards, start, tmp_path):
         moved = (last[name] - first[name]).abs().max()
         assert (tensor - last[name]).abs().max() <= 2e-3 * moved, name
     (tmp_path / "two/run/checkpoints/epoch_4.pt").unlink()
-    resumed = train(shards, start, tmp_path / "two", 2, more=whole, resume="latest", **flags, **common)
+    resumed = trained(shards, start, tmp_path / "two", 2, more=whole, resume="latest", **flags, **common)
     assert totals(resumed) == totals(found)[-1:]
 
 
@@ -185,9 +164,9 @@ def test_two_processes_train_with(name, shards, start, tmp_path):
     (tmp_path / "spy.py").write_text(SPY)
     environment = {"PYTHONPATH": str(tmp_path)}
     flags = {**LORA, "epochs": 2, **CASES[name]}
-    output = train(shards, start, tmp_path / "logs", 2, env=environment, module="spy", **flags)
+    output = trained(shards, start, tmp_path / "logs", 2, env=environment, module="spy", **flags)
     assert totals(output)[-1] < totals(output)[0]
-    resumed = train(
+    resumed = trained(
         shards, start, tmp_path / "on", 2, env=environment, module="spy",
         **{**flags, "resume": tmp_path / "logs/run/checkpoints/epoch_1.pt"},
     )  # fmt: skip
@@ -201,7 +180,7 @@ TEXT = {} if VERSION == "3.0.0" else {"lock_text": True, "lock_text_unlocked_lay
 @pytest.mark.parametrize("loss", ["sclip", "clip"])
 def test_the_unlocked_part_of_a_locked_tower_is_trained(loss, shards, start, tmp_path):
     flags = {"lock_image": True, "lock_image_unlocked_groups": 2, **TEXT, "epochs": 1}
-    train(shards, start, tmp_path, **flags, **(SUPERVISED if loss == "clip" else {}))
+    trained(shards, start, tmp_path, **flags, **(SUPERVISED if loss == "clip" else {}))
     from open_clip import create_model
 
     before, after = create_model(start).state_dict(), weights(tmp_path, 1)

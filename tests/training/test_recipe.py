@@ -4,44 +4,25 @@ import re
 
 import pytest
 
-from tests.helpers.training import losses, run_training, train_arguments
+from tests.evaluation.sets import model_with_weights
+from tests.helpers.training import losses, run_training, totals, train_arguments, trained
 
 pytestmark = pytest.mark.slow
 
 TRUSTED = {"sclip_recipe": "trusted"}
 
 
-def train(shards, model, folder, processes=1, **flags):
-    run = run_training(train_arguments(shards, model, folder, **flags), processes)
-    assert run.returncode == 0, run.stdout[-3000:]
-    return run.stdout
-
-
-def totals(output):
-    return [row["Loss"] for row in losses(output)]
-
-
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """A start model with weights: without any, each process would make up its own."""
-    import torch
-    from open_clip import create_model
-    from safetensors.torch import save_file
-
-    from tests.helpers.models import write_model
-
-    folder = tmp_path_factory.mktemp("start")
-    name = write_model(folder, "vit")
-    torch.manual_seed(3)
-    save_file(create_model(name).state_dict(), name.removeprefix("local-dir:") + "/open_clip_model.safetensors")
-    return name
+    return model_with_weights(tmp_path_factory.mktemp("start"), seed=3)
 
 
 @pytest.fixture(scope="module")
 def unbroken(shards, start, tmp_path_factory):
     """What a run of three epochs says, and its logs."""
     logs = tmp_path_factory.mktemp("unbroken")
-    return train(shards, start, logs, epochs=3, report_to="tensorboard", **TRUSTED), logs
+    return trained(shards, start, logs, epochs=3, report_to="tensorboard", **TRUSTED), logs
 
 
 def test_the_recipe_sets_its_flags_and_says_so(unbroken):
@@ -61,11 +42,11 @@ def test_the_recipe_sets_its_flags_and_says_so(unbroken):
 
 def test_a_run_that_goes_on_is_as_an_unbroken_one(unbroken, shards, start, tmp_path):
     whole = totals(unbroken[0])
-    first = train(shards, start, tmp_path, epochs=3, skip_scheduler=True, **TRUSTED)
+    first = trained(shards, start, tmp_path, epochs=3, skip_scheduler=True, **TRUSTED)
     checkpoints = tmp_path / "run" / "checkpoints"
     for epoch in (2, 3):
         (checkpoints / f"epoch_{epoch}.pt").unlink()
-    resumed = train(shards, start, tmp_path, epochs=3, skip_scheduler=True, resume="latest", **TRUSTED)
+    resumed = trained(shards, start, tmp_path, epochs=3, skip_scheduler=True, resume="latest", **TRUSTED)
     assert totals(resumed) == totals(first)[5:]
     assert totals(first) != whole  # the schedule differs, so that the comparison is no accident
     (tmp_path / "run" / "sclip-labels.npz").unlink()
@@ -144,7 +125,7 @@ def test_each_setting_differs_from_the_recipe(flags, unbroken, shards, start, tm
 def test_a_vocabulary_that_the_pairs_speak_against_is_told_of_once(shards, start, tmp_path, unbroken):
     (tmp_path / "words.txt").write_text("tree\nriver\nzebra\nlion\n")
     flags = {**TRUSTED, "keywords": tmp_path / "words.txt", "sclip_trust": "calibrated", "report_to": "tensorboard"}
-    output = train(shards, start, tmp_path, processes=2, batch_size=8, unpaired_batch_size=8, **flags)
+    output = trained(shards, start, tmp_path, processes=2, batch_size=8, unpaired_batch_size=8, **flags)
     told = re.findall(r"sclip_plugin: (\d) of 4 keywords do not help, as 40 pairs say \((.*)\): let `sclip key", output)
     assert len(told) == 1
     assert int(told[0][0]) >= 2

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sclip_plugin.data.shard_list import expand
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.evaluation import names
-from sclip_plugin.host.openclip3_records import CHECKPOINTS, PARAMETERS, RESULTS
+from sclip_plugin.host.openclip3_records import CHECKPOINTS, PARAMETERS, RESULTS, epoch_of
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.manifest import Manifest, read_manifest
 from sclip_plugin.storage.location import Location, inside, location
@@ -46,7 +46,6 @@ _TITLES: Final = {"world_size": "processes"}  # what is no flag of the command
 _UNSET: Final = frozenset(("None", "False", "", "[]", "{}"))
 _NAME: Final = re.compile(r"[a-z]\w*")
 START: Final = "start model"
-_EPOCH: Final = re.compile(r"epoch_(\d+)\.pt")
 _COUNTED: Final = ("epoch", "num_samples")  # in a line of results, but no measures
 
 
@@ -195,8 +194,8 @@ def measures(run: Path, checkpoint: str | None, notes: list[str]) -> Measures | 
     epochs, bad = _epochs(path)
     if bad:
         notes.append(f"{path}: {bad} lines are no results and are left out")
-    number = _EPOCH.fullmatch(Path(checkpoint).name)
-    last = int(number[1]) if number else max(epochs, default=None)
+    number = epoch_of(checkpoint)
+    last = max(epochs, default=None) if number is None else number
     if last not in epochs:
         notes.append(f"the model card has no measures: {path} has no line of epoch {last}")
         return None

@@ -1,20 +1,16 @@
 """Which arm is best after which epoch, by the validation sets alone."""
 
 import math
-import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from sclip_plugin.commands.run.plan import epochs_name
 from sclip_plugin.commands.study import collect, steps
 from sclip_plugin.commands.study.spec import Study
 from sclip_plugin.commands.study.steps import StudyRun
 from sclip_plugin.errors import DataError
-
-_EPOCH: Final = re.compile(r"epoch_(\d+)\.pt$")
 
 History = list[tuple[int, collect.Metrics]]  # (epoch, measures), in the order of the epochs
 
@@ -48,15 +44,8 @@ def histories(study: Study, out: Path) -> dict[str, History]:
     for run in steps.runs(study):
         result = collect.read(study, out, epochs_name(run))
         assert result is not None, "evaluated before"
-        table = {_epoch(name): metrics for name, metrics in result.by_checkpoint.items()}
-        found[run.name] = sorted(table.items())
+        found[run.name] = sorted((collect.epoch(name), metrics) for name, metrics in result.by_checkpoint.items())
     return found
-
-
-def _epoch(checkpoint: str) -> int:
-    found = _EPOCH.search(checkpoint)
-    assert found is not None, "the plan names epochs only"
-    return int(found[1])
 
 
 def candidates(study: Study, measured: dict[str, History], by: Sequence[str]) -> list[Candidate]:

@@ -19,9 +19,9 @@ from sclip_plugin.keywords import Vocabulary
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.keywords.stop_words import languages
 from sclip_plugin.shards.next_steps import Schedule, gpu_count, loader_workers
+from sclip_plugin.training.options import LARGEST_SEED
 
 MOST: Final = 1_000_000  # ours, of a batch and of epochs; far above what serves a purpose
-LARGEST_SEED: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from sclip_plugin.atomic import write_atomic
 from sclip_plugin.commands.checkup.recommendation import SUPERVISED
@@ -81,18 +82,21 @@ def _prepare(plan: Plan, work: Work) -> tuple[str, ...]:
     if work.dry:
         work.say(f"# where the check-up doubts the keywords, a third arm is trained: {ARMS[WITHOUT_KEYWORDS]}")
         return DEFAULT_ARMS
-    if _verdict(plan) != SUPERVISED:
+    if _figure(plan.checkup, "advice", "verdict") != SUPERVISED:
         return DEFAULT_ARMS
     work.say(f"The check-up doubts the keywords, so there is a third arm: {ARMS[WITHOUT_KEYWORDS]}.")
     return (*DEFAULT_ARMS, WITHOUT_KEYWORDS)
 
 
-def _verdict(plan: Plan) -> str:
-    """The check-up's verdict, one of its `HEADLINES`."""
+def _figure(path: Path, *names: str) -> object:
+    """A value in a step's file of figures, by its names from the outside in."""
     try:
-        return str(json.loads(plan.checkup.read_text(encoding="utf-8"))["advice"]["verdict"])
+        found = json.loads(path.read_text(encoding="utf-8"))
+        for name in names:
+            found = found[name]
+        return found
     except (ValueError, LookupError, TypeError, RecursionError):
-        raise DataError(f"{plan.checkup}: damaged; remove it, and run the same command again") from None
+        raise DataError(f"{path}: damaged; remove it, and run the same command again") from None
 
 
 def _check(plan: Plan, arms: Sequence[str]) -> None:
@@ -148,10 +152,10 @@ def _report(plan: Plan, work: Work, final: Study, epochs: Sequence[Candidate], c
 
 def _alpha(plan: Plan) -> float:
     """The chosen point between the start model (0) and the tuned one (1)."""
-    try:
-        return float(json.loads(plan.wiseft.read_text(encoding="utf-8"))["chosen"])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        raise DataError(f"{plan.wiseft}: damaged; remove it, and run the same command again") from None
+    found = _figure(plan.wiseft, "chosen")
+    if not isinstance(found, int | float):
+        raise DataError(f"{plan.wiseft}: damaged; remove it, and run the same command again")
+    return float(found)
 
 
 def _tell_choice(plan: Plan, work: Work, chosen: Candidate, alpha: float) -> None:

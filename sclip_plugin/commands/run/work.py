@@ -1,17 +1,14 @@
 """Running the commands of `sclip run` in its folder, or only showing them."""
 
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
 
 from tqdm import tqdm
 
 from sclip_plugin.commands.study.folder import Folder
 from sclip_plugin.commands.study.steps import Step
 from sclip_plugin.commands.study.tasks import END_OF_EPOCH
-
-_CHECKPOINT: Final = re.compile(r"epoch_(\d+)\.pt")
+from sclip_plugin.host.openclip3_records import epoch_of
 
 
 class Work:
@@ -101,7 +98,7 @@ class Work:
         if self.folder.finished(step) or not self.folder.begun(step):
             return {}
         files = [path for product in step.products for path in (product / "checkpoints").glob("epoch_*.pt")]
-        return {int(found[1]): path for path in files if (found := _CHECKPOINT.fullmatch(path.name))}
+        return {epoch: path for path in files if (epoch := epoch_of(path)) is not None}
 
 
 def _print_line(line: str) -> None:

@@ -18,6 +18,7 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation import names
 from sclip_plugin.evaluation.bootstrap import replicates
 from sclip_plugin.evaluation.evaluate import ranks_place
+from sclip_plugin.host.openclip3_records import epoch_of
 
 PANEL = "sclip/panel"
 _CLASS_RANKS = ("class", "label", "classes")
@@ -35,7 +36,6 @@ PARTS = {names.MEAN_RECALL: names.RECALLS, names.REGION_RECALL: names.REGION_MET
 _DAMAGED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 _UNREADABLE = (OSError, EOFError, BadZipFile)
 _LOSS = re.compile(r"(Train Epoch: \d+ \[ *\d+/).*?Contrastive_loss: ([\d.eE+-]+|nan|inf)")
-_CHECKPOINT = re.compile(r"epoch_(\d+)\.pt$")
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def read(study: Study, out: Path, name: str) -> RunResult | None:
     with _readable(file):
         result = _results(name, file, ranks)
         if folder.is_dir():
-            result.history = [(_epoch(checkpoint), table) for checkpoint, table in result.by_checkpoint.items()]
+            result.history = [(epoch(checkpoint), table) for checkpoint, table in result.by_checkpoint.items()]
     for measure in measures(study):
         if not isinstance(result.metrics.get(measure.dataset, {}).get(measure.key), float):
             raise DataError(f"{file}: holds no {measure.key} of {measure.dataset}; run the study again")
@@ -210,11 +210,12 @@ def _percent(metrics: dict[str, float]) -> dict[str, float]:
     return found
 
 
-def _epoch(checkpoint: str) -> int:
-    found = _CHECKPOINT.search(checkpoint)
+def epoch(checkpoint: str) -> int:
+    """The epoch of a checkpoint that a study has named; raises `ValueError` of another."""
+    found = epoch_of(checkpoint)
     if found is None:
         raise ValueError(f"not a checkpoint that the study named: {checkpoint}")
-    return int(found[1])
+    return found
 
 
 def read_log(path: Path) -> tuple[list[float], list[str]]:
