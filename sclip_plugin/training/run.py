@@ -4,8 +4,8 @@ With `--loss sclip` it trains the S-CLIP loss. With `--loss clip` it is the supe
 loss and loop on the very pairs, captions and crops that the S-CLIP run of the same seed sees.
 
 The order of the calls: `prepare` (before any model is loaded), `placed`, `adapt_model`, `label_images`, `add_adapters`,
-`build_loader`, `announce`, `evaluation_sets`, `build_loss`, and for the start model `evaluate` and `validated`; then for
-each epoch `start_of_epoch`, `end_of_epoch`, `show_panel`, `evaluate` and `validated`. A host module
+`build_loader`, `announce`, `evaluation_sets`, `build_loss`, and for the start model `evaluate` and `validated`; then
+for each epoch `start_of_epoch`, `end_of_epoch`, `show_panel`, `evaluate` and `validated`. A host module
 (`sclip_plugin.host`) makes them; nothing here knows how the host's command is built.
 """
 
