@@ -63,10 +63,9 @@ class Unread:
         """
         images = {name.rpartition(".")[0] for name in files if suffix_of_name(name) in SUFFIXES}
         for name in files:
-            beside = (
-                suffix_of_name(name) == "txt" and name.rpartition(".")[0] in images
-            )  # a caption file for each image
-            if (beside or suffix_of_name(name) in TEXTS) and not self._is_read(os.path.join(folder, name)):
+            suffix = suffix_of_name(name)
+            beside = suffix == "txt" and name.rpartition(".")[0] in images  # a caption file for each image
+            if (beside or suffix in TEXTS) and not self._is_read(os.path.join(folder, name)):
                 self._number += 1
                 if len(self._first) < SHOWN:
                     self._first.append(" ".join((prefix + name).splitlines()))
