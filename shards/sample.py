@@ -63,6 +63,14 @@ class Tally:
     skipped_captions: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
 
+    def add(self, other: "Tally") -> None:
+        """Count what another tally counts, too."""
+        self.images += other.images
+        self.captions += other.captions
+        self.skipped_images += other.skipped_images
+        self.skipped_captions += other.skipped_captions
+        self.notes += other.notes
+
     def skip_image(self, reason: str, captions: int = 0) -> None:
         """Count an image that was read but cannot be used, and so many captions of it."""
         self.images += 1

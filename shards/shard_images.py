@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Container, Iterable, Iterator
+from functools import partial
 
 from sclip_plugin.data import tar
 from sclip_plugin.data.samples import IMAGE_SUFFIXES
 from sclip_plugin.shards import layout
+from sclip_plugin.shards.engines.engine import Engine
 from sclip_plugin.shards.locator import SliceImage
 from sclip_plugin.storage.location import Location, tars
 
@@ -34,19 +36,28 @@ def training_shards(root: Location) -> list[Location]:
     return [shard for folder in folders for shard in tars(folder)]
 
 
-def trained_digests(root: Location, sizes: Container[int]) -> Iterator[tuple[str, bytes]]:
+def trained_digests(root: Location, sizes: Container[int], engine: Engine) -> Iterator[tuple[str, bytes]]:
     """(shard and key, SHA-256) of the images of a training set; of those of other sizes nothing but headers is read."""
-    for shard, key, image in images(training_shards(root)):
-        if image.size in sizes:
-            yield f"{shard}: {key}", digest(image)
+    for found in engine.map(partial(_digests, sizes), training_shards(root)):
+        yield from ((f"{shard}: {key}", content) for shard, key, _, content in found)
 
 
-def in_training(shards: Iterable[Location], root: Location) -> Iterator[tuple[Location, str, str]]:
+def _digests(sizes: Container[int] | None, shard: Location) -> list[tuple[Location, str, int, bytes]]:
+    """(shard, key, size, SHA-256) of the images of a shard that have one of these sizes; None: of all."""
+    return [
+        (shard, key, image.size, digest(image))
+        for _, key, image in images([shard])
+        if sizes is None or image.size in sizes
+    ]
+
+
+def in_training(shards: Iterable[Location], root: Location, engine: Engine) -> Iterator[tuple[Location, str, str]]:
     """(shard, key, place in training) of each image of these shards whose bytes are in the training set at `root`."""
     sizes, held = set[int](), dict[bytes, list[tuple[Location, str]]]()
-    for shard, key, image in images(shards):
-        sizes.add(image.size)
-        held.setdefault(digest(image), []).append((shard, key))
-    for place, found in trained_digests(root, sizes):
-        for shard, key in held.pop(found, []):
+    for found in engine.map(partial(_digests, None), shards):
+        for shard, key, size, content in found:
+            sizes.add(size)
+            held.setdefault(content, []).append((shard, key))
+    for place, content in trained_digests(root, sizes, engine):
+        for shard, key in held.pop(content, []):
             yield shard, key, place

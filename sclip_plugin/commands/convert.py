@@ -14,15 +14,17 @@ set with a recipe. Images without a caption become the unpaired set.
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from sclip_plugin.commands.flags.engine import open_engine, seen
+from sclip_plugin.commands.flags.numbers import check_positive
 from sclip_plugin.commands.flags.shards import (
     VAL_RATIO,
     SplitFlags,
     add_shard_arguments,
     add_split_arguments,
-    check_positive,
     output_folder,
     shard_flags,
     split_flags,
@@ -107,10 +109,13 @@ def run(args: argparse.Namespace) -> None:
     """Convert, and print what was written and what to do with it; or only show what would be written."""
     conversion = _conversion(_with_split_of_output(args))
     root = conversion.target.root
-    if args.dry_run:
-        try_out(conversion, _preview(root))
-    else:
-        report.show(root, convert(conversion), conversion.target.name)
+    with open_engine(args) as engine:
+        conversion = replace(conversion, engine=engine)
+        if args.dry_run:
+            try_out(conversion, _preview(root))
+            return
+        manifest = convert(conversion)
+    report.show(root, manifest, conversion.target.name)
 
 
 def _preview(root: Location) -> Path:
@@ -147,8 +152,7 @@ def _conversion(args: argparse.Namespace) -> Conversion:
         _ratios(args.val_split, split, wanted),
         transform,
         args.check,
-        shards.workers,
-        shards.overwrite,
+        overwrite=shards.overwrite,
     )
 
 
@@ -206,12 +210,12 @@ def _selection(args: argparse.Namespace, wanted: list[Recipe]) -> SourceSelectio
         if "" in paths:
             raise UsageError(f"{flag} must name a file or folder")
     return SourceSelection(
-        paths=tuple(map(plain, args.source)),
+        paths=tuple(seen(args, plain(path)) for path in args.source),
         recipes=tuple(wanted),
-        images=args.images and plain(args.images),
+        images=args.images and seen(args, plain(args.images)),
         columns={role: name for role in ROLES if (name := getattr(args, f"{role}_column"))},
         form=args.form,
-        unpaired_images=tuple(map(plain, args.unpaired_images)),
+        unpaired_images=tuple(seen(args, plain(path)) for path in args.unpaired_images),
     )
 
 

@@ -14,15 +14,24 @@ hold at least one. Captions are read as a stream; memory does not grow with them
 nothing apart, parts of longer keywords and words for the same pairs are dropped, each with its reason.
 """
 
-import os
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sclip_plugin.commands.flags.engine import (
+    LOCAL,
+    add_engine_arguments,
+    add_workers_argument,
+    check_engine,
+    open_engine,
+    seen,
+)
 from sclip_plugin.data.shard_list import ShardList, expand
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.evaluation.models import check_model
 from sclip_plugin.keywords import read_lines
+from sclip_plugin.shards.engines.engine import Engine
+from sclip_plugin.shards.engines.local import HERE, Processes
 from sclip_plugin.shards.keywords import embedding
 from sclip_plugin.shards.keywords.captions import CaptionSpool, spooled
 from sclip_plugin.shards.keywords.embedding import TextTower
@@ -58,7 +67,6 @@ DEFAULTS = {
     "top": ExtractionOptions.top,
     "max_words": PhraseOptions.max_words,
     "min_count": ExtractionOptions.min_count,
-    "workers": min(8, os.cpu_count() or 1),
 }
 # the flags that mean nothing to --method classes
 OF_PHRASES = ("top", "max_words", "min_count", "language", "workers", "stop_words", "keep_variants")
@@ -97,7 +105,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--model", help="for embedding and --prune: open_clip's model name, or local-dir:DIR")
     add("--pretrained", help="for embedding and --prune: checkpoint file or pretrained tag")
     add("--device", default="cpu", help="for embedding and --prune: where the model runs (default: cpu)")
-    add("--workers", type=int, metavar="N", help="for yake: processes; same result for any (default: cores, at most 8)")
+    add_workers_argument(parser, "for yake: processes")
+    add_engine_arguments(parser)
 
 
 def run(args: Namespace) -> None:
@@ -107,7 +116,8 @@ def run(args: Namespace) -> None:
     if args.method == CLASSES:
         _write_classes(args, names)
     else:
-        _write_phrases(args, names, _options(args))
+        with open_engine(args, Processes) as engine:
+            _write_phrases(args, names, _options(args, engine), engine)
 
 
 def _write_classes(args: Namespace, names: list[str]) -> None:
@@ -125,11 +135,13 @@ def _write_classes(args: Namespace, names: list[str]) -> None:
     _write(args, origin, counted, pruned, "the captions use other words; see the other methods")
 
 
-def _write_phrases(args: Namespace, names: list[str], options: ExtractionOptions) -> None:
+def _write_phrases(args: Namespace, names: list[str], options: ExtractionOptions, engine: Engine) -> None:
     if names and len(names) >= options.top:
         raise UsageError(f"--top {options.top} leaves no room for phrases beside {len(names)} class names")
     shards = expand(args.shards, "SHARDS")
-    with spooled(shards.urls, args.shards) as captions:
+    urls = [url if url.startswith("pipe:") else seen(args, url) for url in shards.urls]
+    engine.check(urls[:1])
+    with spooled(urls, args.shards, engine if engine.remote else HERE) as captions:
         _tell_skipped(captions)
         _tell_encoded(captions, options)
         wanted = replace(options, top=PROPOSALS * options.top) if args.prune else options
@@ -189,6 +201,9 @@ def _check_combination(args: Namespace) -> None:
         for flag in OF_PHRASES:
             if getattr(args, flag) is not None and getattr(args, flag) is not False:
                 raise UsageError(f"{_written(flag)} has no effect on --method classes, which takes every name")
+        if args.engine != LOCAL:
+            raise UsageError("--engine has no effect on --method classes, which ranks nothing")
+    check_engine(args)
     for flag in ("recipe", "classes"):
         if getattr(args, flag) and args.method not in (CLASSES, CLASSES_YAKE):
             raise UsageError(f"--{flag} needs --method {CLASSES} or {CLASSES_YAKE}")
@@ -217,7 +232,7 @@ def _check_model(args: Namespace) -> None:
         check_model(args.model, args.pretrained)
 
 
-def _options(args: Namespace) -> ExtractionOptions:
+def _options(args: Namespace, engine: Engine) -> ExtractionOptions:
     """What the flags say of phrases and keywords.
 
     Raises:
@@ -229,7 +244,7 @@ def _options(args: Namespace) -> ExtractionOptions:
     if language not in languages():
         raise UsageError(f"--language: no stop-word list for {language!r}; there are: {', '.join(languages())}")
     stop = read_lines(args.stop_words, f"--stop-words {args.stop_words}") if args.stop_words else []
-    phrases = PhraseOptions(number["max_words"], language, split_words(stop), number["workers"])
+    phrases = PhraseOptions(number["max_words"], language, split_words(stop), engine)
     tower = TextTower(args.model, args.pretrained, args.device) if args.method == EMBEDDING else None
     method = "yake" if args.method == CLASSES_YAKE else args.method
     return ExtractionOptions(method, number["top"], number["min_count"], args.keep_variants, phrases, tower)

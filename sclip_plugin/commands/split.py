@@ -10,6 +10,7 @@ With several ratios each gets a folder of its own, OUT/0.1 say. val/ keeps its i
 import argparse
 from dataclasses import dataclass
 
+from sclip_plugin.commands.flags.engine import open_engine, seen
 from sclip_plugin.commands.flags.shards import (
     ShardFlags,
     SplitFlags,
@@ -60,15 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Split once for each ratio, and print what was written."""
     request = _request(args)
-    for ratio in request.split.paired_ratios:
-        manifest = resplit(
-            request.source,
-            _target(request, ratio),
-            _ratios(request.split, ratio),
-            request.shards.workers,
-            request.shards.overwrite,
-        )
-        report.show(request.root(ratio), manifest, None)
+    with open_engine(args) as engine:
+        for ratio in request.split.paired_ratios:
+            target, ratios = _target(request, ratio), _ratios(request.split, ratio)
+            manifest = resplit(request.source, target, ratios, engine, request.shards.overwrite)
+            report.show(request.root(ratio), manifest, None)
 
 
 def _request(args: argparse.Namespace) -> Request:
@@ -77,7 +74,9 @@ def _request(args: argparse.Namespace) -> Request:
     Raises:
         UsageError: a number is out of its range, or a set would be written over the one that is read.
     """
-    request = Request(plain(args.shards_in), output_folder(args), split_flags(args), shard_flags(args))
+    request = Request(
+        args.shards_in and seen(args, plain(args.shards_in)), output_folder(args), split_flags(args), shard_flags(args)
+    )
     if not request.source:
         raise UsageError("SHARDS must name a folder")
     for ratio in request.split.paired_ratios:

@@ -8,14 +8,19 @@ The folder is what `sclip convert` or `sclip split` wrote, a classification set,
 prints what is there and each kind of fault with the first places; it exits 1 where there is a fault.
 """
 
-import os
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from sclip_plugin.commands.flags.engine import (
+    add_engine_arguments,
+    add_workers_argument,
+    check_engine,
+    open_engine,
+    seen,
+)
 from sclip_plugin.commands.flags.paths import named_path
-from sclip_plugin.errors import UsageError
 from sclip_plugin.shards.contact_sheet import COLUMNS, draw
 from sclip_plugin.shards.report import count_lines
 from sclip_plugin.shards.verification.faults import Faults
@@ -30,15 +35,16 @@ LINES = 2  # lines of thumbnails for each part on the contact sheet
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `sclip verify`."""
     parser.add_argument("folder", metavar="DIR", help="folder of sclip convert, or any of tars, by path or URL")
-    parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="threads")
+    add_workers_argument(parser)
+    add_engine_arguments(parser)
     parser.add_argument("--sheet", type=named_path, metavar="PNG", help="write a contact sheet of a few samples")
 
 
 def run(args: Namespace) -> int:
     """Check everything and print what was found; returns 1 where there is a fault, else 0."""
-    if args.workers < 1:
-        raise UsageError(f"--workers must be at least 1, got {args.workers}")
-    found = verify(location(args.folder), args.workers, COLUMNS if args.sheet else 0)
+    check_engine(args)
+    with open_engine(args) as engine:
+        found = verify(location(seen(args, args.folder)), engine, COLUMNS if args.sheet else 0)
     _print_findings(found.findings)
     _print_faults(found.faults)
     if args.sheet:

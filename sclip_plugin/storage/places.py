@@ -53,6 +53,11 @@ def real(place: str) -> str:
     return place.rstrip("/") if is_url(place) else os.path.realpath(place)
 
 
+def absolute(place: str) -> str:
+    """The place as other machines find it: URLs as they are, paths from the root on."""
+    return place if is_url(place) else os.path.join(os.getcwd(), place)
+
+
 def name(place: str) -> str:
     """The last part of a place, without links."""
     return os.path.basename(real(place))

@@ -17,7 +17,7 @@ from sclip_plugin.data.shard_list import ShardSet
 from sclip_plugin.decoding import ImageFault, decode_rgb
 from sclip_plugin.evaluation.features import Encoder, encoded_batches
 from sclip_plugin.evaluation.models import Preprocess
-from sclip_plugin.shards.threads import in_threads
+from sclip_plugin.shards.engines.local import Threads
 
 FORWARD: Final = 64  # images in a forward pass
 
@@ -88,7 +88,7 @@ def encode_set(
 
     mine = len(range(rank.number, int(sizes.sum()), rank.count))
     loaded = tqdm(
-        in_threads(load, members(), workers),
+        Threads(workers).map(load, members()),
         total=mine,
         desc=f"{source.shards.flag}: what the start model sees",
         unit="image",

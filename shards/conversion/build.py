@@ -11,7 +11,8 @@ from sclip_plugin.shards.conversion.dataset_card import write_card
 from sclip_plugin.shards.conversion.index import SampleIndex
 from sclip_plugin.shards.conversion.plan import ShardPlan, jobs_of
 from sclip_plugin.shards.conversion.split import take_labelled
-from sclip_plugin.shards.conversion.writer import finish, leave_out_trained, prepare, write_all
+from sclip_plugin.shards.conversion.writer import finish, leave_out_trained, prepare, remove_aside, write_all
+from sclip_plugin.shards.engines.engine import Engine
 from sclip_plugin.shards.images import Transform
 from sclip_plugin.shards.manifest import Counts, Manifest, Origin, ShardStatistics
 from sclip_plugin.shards.sample import Tally
@@ -76,7 +77,7 @@ def _check_training(target: Target, parts: Mapping[str, int], tally: Tally) -> N
         raise DataError(f"{target.what}: no caption belongs to a usable image; {report.reasons(tally)}")
 
 
-def write(plan: ShardPlan, target: Target, tally: Tally, about: Origin, overwrite: bool, workers: int) -> Manifest:
+def write(plan: ShardPlan, target: Target, tally: Tally, about: Origin, overwrite: bool, engine: Engine) -> Manifest:
     """Write what is not there yet.
 
     Args:
@@ -85,7 +86,7 @@ def write(plan: ShardPlan, target: Target, tally: Tally, about: Origin, overwrit
         tally: what was read and left out before the plan.
         about: where the set comes from, for the manifest.
         overwrite: whether shards that another plan wrote there are replaced.
-        workers: threads that read, encode and hash images.
+        engine: reads, encodes and hashes images.
 
     Returns:
         The manifest, which is written last but for the dataset card, which tells of it.
@@ -93,10 +94,12 @@ def write(plan: ShardPlan, target: Target, tally: Tally, about: Origin, overwrit
     folders = [layout.TEST] if target.name else [layout.shard_folder(kind) for kind in layout.TRAINING]
     manifest = prepare(plan, folders, overwrite)
     if manifest is None:
-        shards = write_all(plan, workers)
+        shards = write_all(plan, engine)
         if plan.index.recoded() and (not target.name or target.subset == layout.VAL):
             kind, training = (layout.CLASSES, plan.root.parent) if target.name else (layout.VAL, plan.root)
-            shards |= leave_out_trained(plan, kind, training)
+            shards |= leave_out_trained(plan, kind, training, engine)
+        if engine.remote:
+            remove_aside(plan, folders)
         _write_benchmark_files(plan, target)
         manifest = finish(plan, shards, _counts(plan, shards, tally), about)
     write_card(plan, manifest)

@@ -2,16 +2,17 @@
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from tqdm import tqdm
 
 from sclip_plugin.shards.conversion.index import Located, SampleIndex
+from sclip_plugin.shards.engines.engine import Engine
 from sclip_plugin.shards.images import Transform, Verdict, fingerprint_of, inspect
 from sclip_plugin.shards.locator import Locator, open_image
 from sclip_plugin.shards.sample import Tally
 from sclip_plugin.shards.shard_images import trained_digests
-from sclip_plugin.shards.threads import in_threads
 from sclip_plugin.storage.location import Location
 
 TWICE = "image with the same bytes as another"
@@ -19,26 +20,27 @@ LISTED: Final = 1000  # groups of equal images in the manifest
 NAMED: Final = 20  # names in such a group
 
 
-def examine(index: SampleIndex, transform: Transform, check: bool, workers: int, tally: Tally) -> None:
+def examine(index: SampleIndex, transform: Transform, check: bool, engine: Engine, tally: Tally) -> None:
     """Store a verdict on each image that has none; counts in `tally` the images that cannot be used.
 
     Args:
         index: filled from the sources.
         transform: what will be done to the images.
         check: whether images are decoded, and not only their headers read.
-        workers: threads. Headers of files that the system holds in memory are read as fast by one thread as by many;
-            from the disk, four threads take about half the time of one.
+        engine: does the work. Headers of files that the system holds in memory are read as fast by one thread as by
+            many; from the disk, four threads take about half the time of one.
         tally: of the conversion.
     """
-
-    def verdicts(some: Located) -> list[tuple[int, Verdict]]:
-        return [(number, _verdict(place, transform, check)) for number, place in some]
-
+    look = partial(_verdicts, transform, check)
     with tqdm(total=index.uninspected_count(), desc="inspecting", unit="image", disable=None) as bar:
-        for found in in_threads(verdicts, index.uninspected(), workers):
+        for found in engine.map(look, index.uninspected(engine.images)):
             index.judge(found)
             bar.update(len(found))
     tally.skipped_images.update(index.faults())
+
+
+def _verdicts(transform: Transform, check: bool, some: Located) -> list[tuple[int, Verdict]]:
+    return [(number, _verdict(place, transform, check)) for number, place in some]
 
 
 def _verdict(place: Locator, transform: Transform, check: bool) -> Verdict:
@@ -46,10 +48,10 @@ def _verdict(place: Locator, transform: Transform, check: bool) -> Verdict:
     return replace(verdict, recode="pixel array") if place.form == "pixels" and not verdict.fault else verdict
 
 
-def fingerprint(index: SampleIndex, workers: int) -> None:
+def fingerprint(index: SampleIndex, engine: Engine) -> None:
     """Store the fingerprints of images that are known to be good and were not looked at."""
     with tqdm(total=index.unprinted_count(), desc="fingerprints", unit="image", disable=None) as bar:
-        for prints in in_threads(_fingerprints, index.unprinted(), workers):
+        for prints in engine.map(_fingerprints, index.unprinted(engine.images)):
             index.keep_fingerprints(prints)
             bar.update(len(prints))
 
@@ -63,14 +65,14 @@ def _fingerprints(some: Located) -> list[tuple[int, bytes]]:
     return found
 
 
-def find_equal(index: SampleIndex, workers: int, tally: Tally) -> list[list[str]]:
+def find_equal(index: SampleIndex, engine: Engine, tally: Tally) -> list[list[str]]:
     """Find images with the same bytes; only those of equal size and fingerprint are read. Counts them in `tally`.
 
     Returns:
         Source names of equal images, in groups: the first `LISTED` groups, the first `NAMED` names of each.
     """
     index.mark_maybe_equal()
-    for hashes in in_threads(_hashes, index.maybe_equal(), workers):
+    for hashes in engine.map(_hashes, index.maybe_equal(engine.images)):
         index.keep_contents(hashes)
     tally.notes[TWICE] += index.copies()
     return sorted(index.equal_names(LISTED, NAMED))
@@ -80,10 +82,10 @@ def _hashes(some: Located) -> list[tuple[int, bytes]]:
     return [(number, hashlib.sha256(open_image(place).read()).digest()) for number, place in some]
 
 
-def leave_out_trained(index: SampleIndex, part: str, root: Location, workers: int) -> int:
+def leave_out_trained(index: SampleIndex, part: str, root: Location, engine: Engine) -> int:
     """Leave out the images of a part whose bytes are in the training set at `root`, if there is one; says how many."""
-    trained = {found for _, found in trained_digests(root, index.sizes(part))}
+    trained = {found for _, found in trained_digests(root, index.sizes(part), engine)}
     if not trained:
         return 0
-    hashes = in_threads(_hashes, index.of_part(part), workers)
+    hashes = engine.map(_hashes, index.of_part(part, engine.images))
     return index.leave_out([number for some in hashes for number, found in some if found in trained])

@@ -24,7 +24,7 @@ from sclip_plugin.shards.sample import Sample, Tally
 GIVEN_TWICE = "given twice"
 SEVERAL_LABELS = "image with several labels: none used"
 LABEL_FOLDED = "label put on one line, with single spaces; labels that are equal then are one class"
-CHUNK: Final = 256  # samples read, or inspected, at a time
+CHUNK: Final = 256  # samples of a shard that are read at a time
 
 #: ids with the places of their images, as the work on images takes them
 Located = list[tuple[int, Locator]]
@@ -152,9 +152,9 @@ class SampleIndex:
         """How many samples have no verdict."""
         return self._number("SELECT COUNT(*) FROM samples WHERE fault IS NULL")
 
-    def uninspected(self) -> Iterator[Located]:
+    def uninspected(self, chunk: int) -> Iterator[Located]:
         """Chunks of the samples without a verdict."""
-        return self._located("samples WHERE fault IS NULL", "id")
+        return self._located("samples WHERE fault IS NULL", "id", chunk)
 
     def judge(self, verdicts: list[tuple[int, Verdict]]) -> None:
         """Store what inspection found of the images of these ids."""
@@ -171,9 +171,9 @@ class SampleIndex:
         """How many samples have no fingerprint."""
         return self._number("SELECT COUNT(*) FROM samples WHERE fingerprint IS NULL")
 
-    def unprinted(self) -> Iterator[Located]:
+    def unprinted(self, chunk: int) -> Iterator[Located]:
         """Chunks of the samples without a fingerprint."""
-        return self._located("samples WHERE fingerprint IS NULL", "id")
+        return self._located("samples WHERE fingerprint IS NULL", "id", chunk)
 
     def keep_fingerprints(self, prints: list[tuple[int, bytes]]) -> None:
         """Store the fingerprints of the images of these ids."""
@@ -181,9 +181,9 @@ class SampleIndex:
             "UPDATE samples SET fingerprint = ? WHERE id = ?", [(one, number) for number, one in prints]
         )
 
-    def _located(self, rows: str, number: str, *parameters: object) -> Iterator[Located]:
+    def _located(self, rows: str, number: str, chunk: int, *parameters: object) -> Iterator[Located]:
         """Chunks of samples in the order of their ids, which stand in the column `number` of these rows."""
-        query = f"SELECT id, form, path, offset, length FROM {rows} AND {number} > ? ORDER BY {number} LIMIT {CHUNK}"
+        query = f"SELECT id, form, path, offset, length FROM {rows} AND {number} > ? ORDER BY {number} LIMIT {chunk}"
         last = 0
         while found := self._db.execute(query, (*parameters, last)).fetchall():
             yield [(number, Locator(form, unpack(path), at, length)) for number, form, path, at, length in found]
@@ -199,9 +199,9 @@ class SampleIndex:
             "GROUP BY size, fingerprint HAVING COUNT(*) > 1)"
         )
 
-    def maybe_equal(self) -> Iterator[Located]:
+    def maybe_equal(self, chunk: int) -> Iterator[Located]:
         """Chunks of the samples that `mark_maybe_equal` marked."""
-        return self._located("maybe_equal JOIN samples ON id = sample WHERE TRUE", "sample")
+        return self._located("maybe_equal JOIN samples ON id = sample WHERE TRUE", "sample", chunk)
 
     def keep_contents(self, hashes: list[tuple[int, bytes]]) -> None:
         """Store the hashes of the images of these ids."""
@@ -316,9 +316,9 @@ class SampleIndex:
         """The lengths in bytes of the images of a part."""
         return {size for (size,) in self._db.execute("SELECT DISTINCT size FROM samples WHERE part = ?", (part,))}
 
-    def of_part(self, part: str) -> Iterator[Located]:
+    def of_part(self, part: str, chunk: int) -> Iterator[Located]:
         """Chunks of the samples of a part."""
-        return self._located("samples WHERE part = ?", "id", part)
+        return self._located("samples WHERE part = ?", "id", chunk, part)
 
     def leave_out(self, numbers: list[int]) -> int:
         """Leave out the samples of these ids; says how many."""

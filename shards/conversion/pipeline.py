@@ -18,12 +18,16 @@ from sclip_plugin.shards.conversion.preview import preview
 from sclip_plugin.shards.conversion.recorded_split import check_sets
 from sclip_plugin.shards.conversion.sources import Source, SourceSelection, open_sources, read
 from sclip_plugin.shards.conversion.split import SAME_BYTES, Ratios, assign_keys, split
-from sclip_plugin.shards.conversion.workspace import workspace
+from sclip_plugin.shards.conversion.workspace import SPOOL, workspace
+from sclip_plugin.shards.conversion.writer import PROGRESS
+from sclip_plugin.shards.engines.engine import Engine
+from sclip_plugin.shards.engines.local import HERE
 from sclip_plugin.shards.images import Transform
 from sclip_plugin.shards.layout import VAL
 from sclip_plugin.shards.manifest import Manifest, Origin
 from sclip_plugin.shards.readers.shards import ShardsReader
 from sclip_plugin.shards.sample import Tally
+from sclip_plugin.storage.location import Location, RemotePath
 
 IGNORED_SPLIT: Final = "the source's own split does not count: --val-ratio was given"
 STAYED_HIDDEN: Final = "caption hidden when the source was made; it cannot come back"
@@ -39,7 +43,7 @@ class Conversion:
         ratios: how the samples are split.
         transform: what is done to the images.
         check: whether every image is decoded before anything is written, and not only its header read.
-        workers: threads; the bytes are the same for any number.
+        engine: does the work; the bytes are the same for any.
         overwrite: whether shards that were made with other options or input are replaced.
     """
 
@@ -48,7 +52,7 @@ class Conversion:
     ratios: Ratios
     transform: Transform = field(default_factory=Transform)
     check: bool = False
-    workers: int = 1
+    engine: Engine = HERE
     overwrite: bool = False
 
 
@@ -76,7 +80,7 @@ def convert(conversion: Conversion) -> Manifest:
             made.tally,
             {"source": made.described, "equal_images": made.equal},
             conversion.overwrite,
-            conversion.workers,
+            conversion.engine,
         )
 
 
@@ -89,39 +93,61 @@ def try_out(conversion: Conversion, sheet: Path) -> None:
 @contextmanager
 def _planned(conversion: Conversion) -> Iterator[_Planned]:
     target = conversion.target
-    with workspace(target.root) as (index, spool):
-        sources = open_sources(conversion.selection, captions=target.name is None, spool=spool)
+    engine = conversion.engine
+    with workspace(target.root) as (index, aside), _spool(target.root, aside, engine) as spool:
+        engine.check([*_on_disk(target.root), *conversion.selection.places])
+        sources = open_sources(conversion.selection, target.name is None, spool, engine)
         described: list[Mapping[str, object]] = [source.reader.describe() for source in sources]
         if target.name is None:
             check_sets(target.root, target.options, described)
         tally = read(sources, index)
-        examine(index, conversion.transform, conversion.check, conversion.workers, tally)
+        examine(index, conversion.transform, conversion.check, engine, tally)
         if conversion.ratios.held_out is None and index.has_splits():
             tally.notes[IGNORED_SPLIT] += 1
-        plan, equal = _plan(index, target, conversion.ratios, conversion.transform, conversion.workers, tally)
+        plan, equal = _plan(index, target, conversion.ratios, conversion.transform, engine, tally)
         yield _Planned(plan, tally, equal, described)
 
 
+def _on_disk(root: Location) -> list[str]:
+    """The folder of the set, which is there by now; in a store there may be nothing yet."""
+    return [] if isinstance(root, RemotePath) else [str(root)]
+
+
+@contextmanager
+def _spool(root: Location, aside: Path, engine: Engine) -> Iterator[Location]:
+    """A folder for spooled images that is removed at the end: `aside`, or one that other machines see, too."""
+    if not (engine.remote and isinstance(root, RemotePath)):
+        yield aside
+        return
+    spool = root / PROGRESS / SPOOL
+    try:
+        yield spool
+    finally:
+        for folder in spool.iterdir():
+            for one in folder.iterdir():
+                one.unlink(missing_ok=True)
+
+
 def _plan(
-    index: SampleIndex, target: Target, ratios: Ratios, transform: Transform, workers: int, tally: Tally
+    index: SampleIndex, target: Target, ratios: Ratios, transform: Transform, engine: Engine, tally: Tally
 ) -> tuple[ShardPlan, list[list[str]]]:
     """The shard plan of an index whose images are known to be good or bad, and the names of images that are equal."""
-    equal = find_equal(index, workers, tally)
+    equal = find_equal(index, engine, tally)
     assign_keys(index)
     split(index, ratios, tally.skipped_images)
     if target.name and target.subset == VAL:
-        tally.skipped_images[SAME_BYTES] += leave_out_trained(index, VAL, target.root.parent, workers)
+        tally.skipped_images[SAME_BYTES] += leave_out_trained(index, VAL, target.root.parent, engine)
     return build(target, index, transform, ratios.seed, tally), equal
 
 
-def resplit(shards: str, target: Target, ratios: Ratios, workers: int = 1, overwrite: bool = False) -> Manifest:
+def resplit(shards: str, target: Target, ratios: Ratios, engine: Engine = HERE, overwrite: bool = False) -> Manifest:
     """Write the samples of shards again, split in another way; images are copied and not decoded.
 
     Args:
         shards: folder that `convert` wrote.
         target: the training set that is made.
         ratios: how the samples are split. Those of val are in the split "val", the others in "train".
-        workers: threads; the bytes are the same for any number.
+        engine: does the work; the bytes are the same for any.
         overwrite: whether shards that were made with other options or input are replaced.
 
     Returns:
@@ -133,12 +159,13 @@ def resplit(shards: str, target: Target, ratios: Ratios, workers: int = 1, overw
     reader = ShardsReader(shards)
     described = reader.describe()
     with workspace(target.root) as (index, _):
+        engine.check([shards, *_on_disk(target.root)])
         tally = read([Source(reader, str(described["name"]))], index)
         tally.notes[STAYED_HIDDEN] += _hidden(reader.manifest)
-        fingerprint(index, workers)
-        plan, equal = _plan(index, target, ratios, Transform(), workers, tally)
+        fingerprint(index, engine)
+        plan, equal = _plan(index, target, ratios, Transform(), engine, tally)
         about: Origin = {"made_by": "sclip split", "source": [described], "equal_images": equal}
-        return write(plan, target, tally, about, overwrite, workers)
+        return write(plan, target, tally, about, overwrite, engine)
 
 
 def _hidden(manifest: dict) -> int:

@@ -4,19 +4,22 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Protocol
 
 from tqdm import tqdm
 
 from sclip_plugin.errors import UsageError
 from sclip_plugin.shards.conversion.index import SampleIndex
+from sclip_plugin.shards.engines.engine import Engine
+from sclip_plugin.shards.engines.local import HERE
 from sclip_plugin.shards.readers import make_reader
 from sclip_plugin.shards.readers.base import Options
 from sclip_plugin.shards.readers.folder import FolderReader
+from sclip_plugin.shards.readers.parts import PartedReader
 from sclip_plugin.shards.recipes.recipe import Recipe
 from sclip_plugin.shards.sample import Sample, Tally
 from sclip_plugin.storage import places
+from sclip_plugin.storage.location import Location
 
 UNKNOWN_CLASS = "label is not among the recipe's classes"
 
@@ -40,6 +43,11 @@ class SourceSelection:
     columns: dict[str, str] = field(default_factory=dict)
     form: str | None = None
     unpaired_images: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> list[str]:
+        """All that is read, by path or URL."""
+        return [*self.paths, *filter(None, [self.images]), *self.unpaired_images]
 
 
 class OpenReader(Protocol):
@@ -93,13 +101,14 @@ class Source:
             yield sample
 
 
-def open_sources(selection: SourceSelection, captions: bool, spool: Path) -> list[Source]:
+def open_sources(selection: SourceSelection, captions: bool, spool: Location, engine: Engine = HERE) -> list[Source]:
     """The sources that were selected, in order.
 
     Args:
         selection: what the user wants to be read.
         captions: whether every source must have captions.
         spool: folder for images that cannot be read where they are.
+        engine: reads and hashes the files of sources that have many.
 
     Raises:
         UsageError: options have no meaning for a source, or do not go together.
@@ -115,6 +124,9 @@ def open_sources(selection: SourceSelection, captions: bool, spool: Path) -> lis
         _open(selection, path, recipes[number] if recipes else None, captions, spool / str(number))
         for number, path in enumerate(paths)
     ]
+    for source in found:
+        if isinstance(source.reader, PartedReader):
+            source.reader.engine = engine
     extra = [
         Source(FolderReader(path, flag="--unpaired-images", classes=False), _base(path))
         for path in selection.unpaired_images
@@ -122,7 +134,7 @@ def open_sources(selection: SourceSelection, captions: bool, spool: Path) -> lis
     return (_kept_apart(found) if len(found) > 1 else found) + _kept_apart(extra)
 
 
-def _open(selection: SourceSelection, path: str, recipe: Recipe | None, captions: bool, spool: Path) -> Source:
+def _open(selection: SourceSelection, path: str, recipe: Recipe | None, captions: bool, spool: Location) -> Source:
     form = selection.form or (recipe.format if recipe else None)
     if recipe and os.path.isdir(path):
         options = recipe.options(path, selection.images, selection.columns, captions, spool)
@@ -153,10 +165,5 @@ def read(sources: list[Source], index: SampleIndex) -> Tally:
     for origin, source in enumerate(sources):
         for sample in tqdm(source.samples(), desc=f"reading {source.name}", unit="row", disable=None):
             index.add(sample, total, origin)
-        one = source.reader.tally
-        total.images += one.images
-        total.captions += one.captions
-        total.skipped_images += one.skipped_images
-        total.skipped_captions += one.skipped_captions
-        total.notes += one.notes
+        total.add(source.reader.tally)
     return total

@@ -12,6 +12,8 @@ from tqdm import tqdm
 from sclip_plugin.data import tar
 from sclip_plugin.data.samples import Skip, captions
 from sclip_plugin.errors import DataError
+from sclip_plugin.shards.engines.engine import Engine
+from sclip_plugin.shards.engines.local import HERE
 from sclip_plugin.shards.readers.base import clean_caption
 
 
@@ -50,12 +52,13 @@ class CaptionSpool:
 
 
 @contextmanager
-def spooled(urls: Sequence[str], source: str = "shards") -> Iterator[CaptionSpool]:
+def spooled(urls: Sequence[str], source: str = "shards", engine: Engine = HERE) -> Iterator[CaptionSpool]:
     """The captions of shards in a temporary file, which is removed at the end.
 
     Args:
         urls: paths, URLs or pipes of the shards.
         source: what error messages call the shards.
+        engine: reads them.
 
     Raises:
         DataError: a shard cannot be read to its end, none of them holds a caption, or the temporary file cannot be
@@ -63,7 +66,7 @@ def spooled(urls: Sequence[str], source: str = "shards") -> Iterator[CaptionSpoo
     """
     file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closing may fail too)
     try:
-        count, skipped = _fill(file, urls)
+        count, skipped = _fill(file, urls, engine)
         if not count:
             why = "; ".join(f"{number} samples: {reason}" for reason, number in sorted(skipped.items())) or "no sample"
             raise DataError(f"{source}: no captions in {len(urls)} shards (neither KEY.json nor KEY.txt; {why})")
@@ -73,18 +76,24 @@ def spooled(urls: Sequence[str], source: str = "shards") -> Iterator[CaptionSpoo
             file.close()
 
 
-def _fill(file: TextIO, urls: Sequence[str]) -> tuple[int, Counter[str]]:
+def _fill(file: TextIO, urls: Sequence[str], engine: Engine) -> tuple[int, Counter[str]]:
     """Write the captions of shards to a file; returns how many, and what was skipped."""
     count, skipped = 0, Counter[str]()
+    found = engine.map(_captions_of, urls)
     try:
-        for url in tqdm(urls, desc="reading captions", unit="shard", disable=None):
-            for caption in read_captions(url, skipped):
-                file.write(caption + "\n")
-                count += 1
+        for captions, left_out in tqdm(found, total=len(urls), desc="reading captions", unit="shard", disable=None):
+            file.writelines(caption + "\n" for caption in captions)
+            count += len(captions)
+            skipped += left_out
         file.flush()
     except OSError as error:  # of this file: those of the shards are `DataError`s
         raise DataError(f"{tempfile.gettempdir()}: temporary file: {error.strerror or error}") from None
     return count, skipped
+
+
+def _captions_of(url: str) -> tuple[list[str], Counter[str]]:
+    skipped = Counter[str]()
+    return list(read_captions(url, skipped)), skipped
 
 
 def read_captions(url: str, skipped: Counter[str] | None = None) -> Iterator[str]:

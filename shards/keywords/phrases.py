@@ -14,8 +14,9 @@ from typing import TypeAlias
 
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.keywords import words
+from sclip_plugin.shards.engines.engine import Engine
+from sclip_plugin.shards.engines.local import HERE_IN_PYTHON
 from sclip_plugin.shards.keywords.stop_words import stop_words
-from sclip_plugin.shards.threads import in_processes
 
 Phrase: TypeAlias = tuple[str, ...]  # the words of a phrase, as `words()` gives them
 
@@ -32,7 +33,7 @@ class PhraseOptions:
         max_words: words of the longest phrase.
         language: two-letter code of the stop-word list.
         more_stop_words: further words with which no phrase begins or ends, split as captions are.
-        workers: processes that YAKE runs in; the result is the same for any number.
+        engine: runs YAKE; the result is the same for any.
 
     Raises:
         ValueError: a number below 1, or a language without a stop-word list.
@@ -41,12 +42,11 @@ class PhraseOptions:
     max_words: int = 2
     language: str = "en"
     more_stop_words: frozenset[str] = frozenset()
-    workers: int = 1
+    engine: Engine = HERE_IN_PYTHON
 
     def __post_init__(self) -> None:
-        for name in ("max_words", "workers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.max_words < 1:
+            raise ValueError(f"max_words must be at least 1, got {self.max_words}")
         stop_words(self.language)
 
     @cached_property
@@ -68,7 +68,7 @@ def yake_phrases(captions: Iterable[str], wanted: int, options: PhraseOptions) -
     gain: dict[Phrase, float] = defaultdict(float)
     spelling: dict[Phrase, str] = {}
     rank_chunk = partial(_yake_chunk, DEPTH * wanted, options)
-    for ranked in in_processes(rank_chunk, _chunks(captions), options.workers):
+    for ranked in options.engine.map(rank_chunk, _chunks(captions)):
         _add_chunk(ranked, gain, spelling)
     order = sorted(gain, key=lambda phrase: (-gain[phrase], phrase))
     return [spelling[phrase] for phrase in order[:wanted]]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options, split_name
-from sclip_plugin.shards.readers.columnar import RowSamples, Spool, arrow_errors, pyarrow
+from sclip_plugin.shards.readers.columnar import RowFile, pyarrow
 from sclip_plugin.shards.readers.columns import ROLES
 from sclip_plugin.shards.readers.fields import is_unicode
-from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.readers.jsonfile import read_object
+from sclip_plugin.shards.readers.parts import Parted
 from sclip_plugin.shards.sample import Sample, Tally
 from sclip_plugin.storage import places
 from sclip_plugin.storage.copies import on_disk
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyarrow import MemoryMappedFile, RecordBatch
 
 
-class ArrowReader:
+class ArrowReader(Parted):
     """Reads the folder of a saved data set.
 
     With `dataset_dict.json` in it, the folders below are its splits.
@@ -35,11 +35,9 @@ class ArrowReader:
         if not self.recognises(source):
             raise DataError(f"--from arrow: neither dataset_dict.json nor state.json in {source}")
         pyarrow(source)
-        self.source = source
+        self.source, self.options = source, options
         self.tally = Tally()
         self.files = list(_files(source))
-        spool = Spool(options.spool, "arrow")
-        self.rows = RowSamples(source, options.columns, options.captions, spool, self.tally)
 
     @classmethod
     def recognises(cls, source: str) -> bool:
@@ -48,14 +46,18 @@ class ArrowReader:
 
     def samples(self) -> Iterator[Sample]:
         """The rows of each Arrow file, in order."""
-        for split, path in self.files:
+        given, captions = self.options.columns, self.options.captions
+        parts = []
+        for number, (split, path) in enumerate(self.files):
             name = "/".join(filter(None, (split, os.path.basename(path).removesuffix(".arrow"))))
-            with arrow_errors(path):
-                yield from self.rows.samples(name, _batches(path), split_name(split))
+            spool = self.options.spool / f"arrow-{number}"
+            parts.append(RowFile(self.source, path, name, _batches, split_name(split), given, captions, spool))
+        yield from self.read(parts, self.tally)
 
     def describe(self) -> Description:
         """The folder's name, and the hash of each Arrow file."""
-        hashes = {places.relative(path, self.source): file_hash(path) for _, path in self.files}
+        paths = [path for _, path in self.files]
+        hashes = dict(zip((places.relative(path, self.source) for path in paths), self.hashes(paths)))
         return {"format": "arrow", "name": places.name(self.source), "sha256": hashes}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, TypeAlias, TypedDict
 
 from sclip_plugin.shards.sample import Sample, Tally
+from sclip_plugin.storage.location import Location
 
 Record: TypeAlias = Mapping[str, object]  # {name of a field: its value}: a row of a table, or a JSON object
 
@@ -37,7 +38,7 @@ class Options:
     images: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     captions: bool = True
-    spool: Path = Path()
+    spool: Location = Path()
 
 
 class _Named(TypedDict):

@@ -1,14 +1,14 @@
 """Tables with the images inside (parquet, Arrow): rows with `struct<bytes, path>` or binary images.
 
-Images are copied once, in the order of the source, to a spool file in the conversion's scratch folder, from where they
-can be read in any order; it is removed at the end. Needs pyarrow.
+Images are copied once, in the order of the rows, to a spool file for each file of the source, in the conversion's
+scratch folder, from where they can be read in any order; it is removed at the end. Needs pyarrow.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
 from sclip_plugin.errors import DataError, UsageError
@@ -17,6 +17,8 @@ from sclip_plugin.shards.readers.base import Record
 from sclip_plugin.shards.readers.columns import find_columns
 from sclip_plugin.shards.readers.fields import Fields
 from sclip_plugin.shards.sample import Sample, Tally
+from sclip_plugin.storage.location import Location, RemotePath
+from sclip_plugin.storage.outputs import whole_file
 
 if TYPE_CHECKING:
     from pyarrow import Array, RecordBatch, Scalar, Schema
@@ -85,36 +87,44 @@ def rows(batch: "RecordBatch", columns: Sequence[str]) -> Iterator[Record]:
 
 
 class Spool:
-    """A file to which images are appended.
+    """A file to which images are appended; they can be read when the block has ended.
 
     Args:
-        folder: where the file is made, with the first image.
-        unique: what tells its name from those of other spools.
+        path: of the file, which is made with the first image. In a store it appears at the end of the block.
     """
 
-    def __init__(self, folder: Path, unique: str) -> None:
-        self.path = folder / f"spool-{unique}"
+    def __init__(self, path: Location) -> None:
+        self.path = path
         self._file: BinaryIO | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._errors():
+            self._open.__exit__(kind, error, trace)
 
     def add(self, data: bytes) -> SliceImage:
-        """Append an image; returns where it is. It can be read after `flush`.
+        """Append an image; returns where it is.
 
         Raises:
             DataError: the file cannot be written.
         """
         with self._errors():
             if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = open(self.path, "wb")  # noqa: SIM115 (removed with its folder at the end of the run)
+                self._file = self._open.enter_context(self._made())
             offset = self._file.tell()
             self._file.write(data)
         return SliceImage(str(self.path), offset, len(data))
 
-    def flush(self) -> None:
-        """Make the images readable that were added."""
-        if self._file is not None:
-            with self._errors():
-                self._file.flush()
+    def _made(self) -> AbstractContextManager[BinaryIO]:
+        if isinstance(self.path, RemotePath):
+            return whole_file(self.path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return open(self.path, "wb")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -125,6 +135,42 @@ class Spool:
             raise DataError(f"{self.path}: {error.strerror or error}") from None
 
 
+@dataclass(frozen=True)
+class RowFile:
+    """A file of rows, as a part of its source.
+
+    Attributes:
+        source: what messages call the source.
+        path: of the file.
+        name: of the file; it stands before each image's number.
+        batches: gives the rows of a file.
+        split: of rows that do not name theirs.
+        given: {role: column} by the user.
+        captions: whether a caption column is needed.
+        spool: the file to which the images go.
+    """
+
+    source: str
+    path: str
+    name: str
+    batches: Callable[[str], Iterator["RecordBatch"]]
+    split: str | None
+    given: dict[str, str]
+    captions: bool
+    spool: Location
+
+    def samples(self, tally: Tally) -> Iterator[Sample]:
+        """The samples of the rows, in order; see `Part`.
+
+        Raises:
+            UsageError: a column that is needed is missing.
+            DataError: the file is damaged, or the spool cannot be written.
+        """
+        with arrow_errors(self.path), Spool(self.spool) as spool:
+            rows = RowSamples(self.source, self.given, self.captions, spool, tally)
+            yield from rows.samples(self.name, self.batches(self.path), self.split)
+
+
 class RowSamples:
     """Samples of the rows of record batches.
 
@@ -133,7 +179,7 @@ class RowSamples:
         given: {role: column} by the user.
         captions: whether a caption column is needed.
         spool: where the images go.
-        tally: of the reader.
+        tally: what is left out is counted here.
     """
 
     def __init__(self, source: str, given: dict[str, str], captions: bool, spool: Spool, tally: Tally) -> None:
@@ -166,7 +212,6 @@ class RowSamples:
                     known = names[columns["label"]]
                     record["label"] = known[label] if 0 <= label < len(known) else None
                 yield from self._sample(record, f"{name}-{number:07d}", f"{self.source}: {name}: row {number}", split)
-            self.spool.flush()
 
     def _sample(self, record: Record, plain: str, where: str, split: str | None) -> Iterator[Sample]:
         image, fields = record["image"], Fields.of({**record, "image": None})

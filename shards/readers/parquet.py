@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards.readers.base import Description, Options, Record, split_name
-from sclip_plugin.shards.readers.columnar import BATCH, RowSamples, Spool, arrow_errors, pyarrow, rows
+from sclip_plugin.shards.readers.columnar import BATCH, RowFile, arrow_errors, pyarrow, rows
 from sclip_plugin.shards.readers.columns import ROLES
-from sclip_plugin.shards.readers.files import file_hash
+from sclip_plugin.shards.readers.parts import Parted
 from sclip_plugin.shards.sample import Sample, Tally
 from sclip_plugin.storage import places
 
@@ -22,19 +22,17 @@ if TYPE_CHECKING:
 _SPLIT = re.compile(r"^(train|validation|valid|val|test)\b")
 
 
-class ParquetReader:
+class ParquetReader(Parted):
     """Reads a parquet file, or the files in a folder or in its `data/`; `train-….parquet` names a split."""
 
     takes: ClassVar[frozenset[str]] = frozenset(ROLES)
 
     def __init__(self, source: str, options: Options) -> None:
-        self.source, self.files = source, _files(source)
+        self.source, self.files, self.options = source, _files(source), options
         if not self.files:
             raise DataError(f"--from parquet: no .parquet file in {source}")
         pyarrow(source)
         self.tally = Tally()
-        spool = Spool(options.spool, "parquet")
-        self.rows = RowSamples(source, options.columns, options.captions, spool, self.tally)
 
     @classmethod
     def recognises(cls, source: str) -> bool:
@@ -50,14 +48,17 @@ class ParquetReader:
         ):
             self.tally.notes["not read: data/, since there are .parquet files beside it"] += len(unread)
         several = len({split for split in map(_split, self.files) if split}) > 1
-        for path in self.files:
-            name = os.path.basename(path).removesuffix(".parquet")
-            with arrow_errors(path):
-                yield from self.rows.samples(name, _batches(path), _split(path) if several else None)
+        given, captions = self.options.columns, self.options.captions
+        parts = []
+        for number, path in enumerate(self.files):
+            name, split = os.path.basename(path).removesuffix(".parquet"), _split(path) if several else None
+            spool = self.options.spool / f"parquet-{number}"
+            parts.append(RowFile(self.source, path, name, _batches, split, given, captions, spool))
+        yield from self.read(parts, self.tally)
 
     def describe(self) -> Description:
         """The folder's name, and the hash of each file."""
-        hashes = {os.path.basename(path): file_hash(path) for path in self.files}
+        hashes = dict(zip(map(os.path.basename, self.files), self.hashes(self.files)))
         return {"format": "parquet", "name": os.path.basename(os.path.dirname(self.files[0])), "sha256": hashes}
 
 

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from sclip_plugin.errors import DataError
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.readers.base import Description
 from sclip_plugin.shards.readers.jsonfile import read_object
+from sclip_plugin.shards.readers.parts import Parted
 from sclip_plugin.shards.readers.webdataset import TarSample, tar_samples
 from sclip_plugin.shards.sample import Sample, Tally
 from sclip_plugin.shards.seen_keys import SeenKeys
@@ -15,7 +17,47 @@ from sclip_plugin.storage import places
 from sclip_plugin.storage.location import location
 
 
-class ShardsReader:
+@dataclass(frozen=True)
+class _Shard:
+    """One of the shards.
+
+    Attributes:
+        path: of the shard.
+        split: that its samples are in.
+    """
+
+    path: str
+    split: str
+
+    def samples(self, tally: Tally) -> Iterator[Sample]:
+        """The samples, in order."""
+        for found in tar_samples(self.path, tally):
+            yield from self._sample(found, tally)
+
+    def _sample(self, found: TarSample, tally: Tally) -> Iterator[Sample]:
+        fields, image, source = found.fields(), found.image(tally), found.about.get("source")
+        if image is None:
+            fields.skip_image("no image in its sample", tally)
+        elif not isinstance(source, str) or not source:
+            fields.skip_image("no source in its .json", tally)
+        elif fields.fault:
+            fields.skip_image(fields.fault, tally)
+        else:
+            fields.count(tally)
+            yield Sample(
+                source,
+                image[1],
+                fields.captions,
+                label=fields.label,
+                group=fields.group,
+                split=self.split,
+                where=f"{self.path}: {found.key}",
+                key=found.key,
+                suffix=image[0],
+            )
+
+
+class ShardsReader(Parted):
     """Reads samples with the key, source, label, group and image that they have in the shards; no image is looked at.
 
     The samples of val come as held out, the others as train.
@@ -41,38 +83,20 @@ class ShardsReader:
         Raises:
             DataError: two samples have the same key; the message names both places.
         """
+        parts = [
+            _Shard(path, "val" if kind == layout.VAL else "train")
+            for kind, files in self.files.items()
+            for path in files
+        ]
         with SeenKeys() as seen:
-            for kind, files in self.files.items():
-                split = "val" if kind == layout.VAL else "train"
-                for path in files:
-                    for found in tar_samples(path, self.tally):
-                        before = seen.add(found.key, location(path))
-                        if before is not None:
-                            where = f"{path}: {found.key}, before in {before}"
-                            raise DataError(f"two samples of the same key: {where}; see `sclip verify`")
-                        yield from self._sample(path, found, split)
-
-    def _sample(self, path: str, found: TarSample, split: str) -> Iterator[Sample]:
-        fields, image, source = found.fields(), found.image(self.tally), found.about.get("source")
-        if image is None:
-            fields.skip_image("no image in its sample", self.tally)
-        elif not isinstance(source, str) or not source:
-            fields.skip_image("no source in its .json", self.tally)
-        elif fields.fault:
-            fields.skip_image(fields.fault, self.tally)
-        else:
-            fields.count(self.tally)
-            yield Sample(
-                source,
-                image[1],
-                fields.captions,
-                label=fields.label,
-                group=fields.group,
-                split=split,
-                where=f"{path}: {found.key}",
-                key=found.key,
-                suffix=image[0],
-            )
+            for sample in self.read(parts, self.tally):
+                path = sample.where.removesuffix(f": {sample.key}")
+                before = seen.add(sample.key, location(path))
+                if before is not None:
+                    raise DataError(
+                        f"two samples of the same key: {sample.where}, before in {before}; see `sclip verify`"
+                    )
+                yield sample
 
     def describe(self) -> Description:
         """The folder's name, and the digest of its shard plan."""

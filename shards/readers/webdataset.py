@@ -16,8 +16,9 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.shards.locator import SliceImage
 from sclip_plugin.shards.readers.base import Description
 from sclip_plugin.shards.readers.fields import Fields, captions_of
-from sclip_plugin.shards.readers.files import SUFFIXES, file_hash
+from sclip_plugin.shards.readers.files import SUFFIXES
 from sclip_plugin.shards.readers.jsonfile import parse_object
+from sclip_plugin.shards.readers.parts import Parted
 from sclip_plugin.shards.sample import Sample, Tally
 from sclip_plugin.storage import places
 from sclip_plugin.storage.location import location
@@ -64,7 +65,51 @@ class TarSample:
         return replace(Fields.of(about), captions=listed, lost=lost)
 
 
-class WebDatasetReader:
+@dataclass(frozen=True)
+class _Tar:
+    """One of the tars.
+
+    Attributes:
+        path: of the tar.
+        prefix: stands before the keys in it.
+        classes: the names of the classes that numbers in `.cls` mean.
+    """
+
+    path: str
+    prefix: str
+    classes: list[str]
+
+    def samples(self, tally: Tally) -> Iterator[Sample]:
+        """The samples, in order."""
+        for found in tar_samples(self.path, tally):
+            yield from self._sample(found, tally)
+
+    def _sample(self, found: TarSample, tally: Tally) -> Iterator[Sample]:
+        fields, image = found.fields(), found.image(tally)
+        if image is None:
+            fields.skip_image("no image in its sample", tally)
+        elif fields.fault:
+            fields.skip_image(fields.fault, tally)
+        else:
+            fields.count(tally)
+            yield Sample(
+                f"{self.prefix}{found.key}.{image[0]}",
+                image[1],
+                fields.captions,
+                label=fields.label or self._class(found.class_text),
+                group=fields.group,
+                split=fields.split,
+                where=f"{self.path}: {found.key}",
+            )
+
+    def _class(self, text: str | None) -> str | None:
+        """The class that a `.cls` names, by its number in `classnames.txt` or in words."""
+        text = (text or "").strip()
+        number = int(text) if text.isdecimal() and len(text) <= LONGEST_NUMBER else len(self.classes)
+        return self.classes[number] if number < len(self.classes) else text or None
+
+
+class WebDatasetReader(Parted):
     """Reads a tar, or a folder of them.
 
     A sample's name is its key; keys that occur in several tars are kept apart by the tar's name.
@@ -87,39 +132,19 @@ class WebDatasetReader:
 
     def samples(self) -> Iterator[Sample]:
         """The samples of each tar, in order."""
-        several = len(self.files) > 1 and not unique_keys(self.files)
-        for path in self.files:
-            prefix = os.path.basename(path).removesuffix(".tar") + "/" if several else ""
-            for found in tar_samples(path, self.tally):
-                yield from self._sample(path, prefix, found)
+        several = len(self.files) > 1 and not self._unique_keys()
+        yield from self.read(
+            [_Tar(path, _prefix(path) if several else "", self.classes) for path in self.files], self.tally
+        )
 
-    def _sample(self, path: str, prefix: str, found: TarSample) -> Iterator[Sample]:
-        fields, image = found.fields(), found.image(self.tally)
-        if image is None:
-            fields.skip_image("no image in its sample", self.tally)
-        elif fields.fault:
-            fields.skip_image(fields.fault, self.tally)
-        else:
-            fields.count(self.tally)
-            yield Sample(
-                f"{prefix}{found.key}.{image[0]}",
-                image[1],
-                fields.captions,
-                label=fields.label or self._class(found.class_text),
-                group=fields.group,
-                split=fields.split,
-                where=f"{path}: {found.key}",
-            )
-
-    def _class(self, text: str | None) -> str | None:
-        """The class that a `.cls` names, by its number in `classnames.txt` or in words."""
-        text = (text or "").strip()
-        number = int(text) if text.isdecimal() and len(text) <= LONGEST_NUMBER else len(self.classes)
-        return self.classes[number] if number < len(self.classes) else text or None
+    def _unique_keys(self) -> bool:
+        """False where two tars begin with the same key: in many data sets keys are numbers that start again."""
+        firsts = list(self.engine.map(_first_key, self.files))
+        return len(set(firsts)) == len(firsts)
 
     def describe(self) -> Description:
         """The name of the file or folder, and the hash of each tar."""
-        hashes = {os.path.basename(path): file_hash(path) for path in self.files}
+        hashes = dict(zip(map(os.path.basename, self.files), self.hashes(self.files)))
         return {"format": "webdataset", "name": os.path.basename(self.source), "sha256": hashes}
 
 
@@ -227,10 +252,12 @@ def _class_names(folder: str) -> list[str]:
         raise DataError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from None
 
 
-def unique_keys(files: list[str]) -> bool:
-    """False where two tars begin with the same key: in many data sets keys are numbers that start again in each tar."""
-    firsts = [next((found.key for found in tar_samples(path)), None) for path in files]
-    return len(set(firsts)) == len(firsts)
+def _first_key(path: str) -> str | None:
+    return next((found.key for found in tar_samples(path)), None)
+
+
+def _prefix(path: str) -> str:
+    return os.path.basename(path).removesuffix(".tar") + "/"
 
 
 def _files(source: str) -> list[str]:

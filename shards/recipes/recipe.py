@@ -10,6 +10,7 @@ from typing import Any
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.shards.readers.base import Options
 from sclip_plugin.shards.readers.files import first_existing
+from sclip_plugin.storage.location import Location
 from sclip_plugin.toml import load_toml
 
 FOLDER = Path(__file__).parent
@@ -78,7 +79,9 @@ class Recipe:
             raise DataError(f"{root}: recipe {self.name} expects {' or '.join(self.source)} there ({self.layout})")
         return found.removesuffix("/.")
 
-    def options(self, root: str, images: str | None, columns: dict[str, str], captions: bool, spool: Path) -> Options:
+    def options(
+        self, root: str, images: str | None, columns: dict[str, str], captions: bool, spool: Location
+    ) -> Options:
         """The options of the reader; what the user gives counts more than what the recipe says.
 
         Args:

@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 
 from sclip_plugin.shards import layout
 from sclip_plugin.shards.conversion.writer import PROGRESS, unfinished
+from sclip_plugin.shards.engines.engine import Engine
 from sclip_plugin.shards.manifest import Manifest, ShardRecord
 from sclip_plugin.shards.verification.faults import Fault
 from sclip_plugin.shards.verification.findings import Findings
@@ -15,7 +16,7 @@ from sclip_plugin.shards.verification.parts import Part, read_or_empty
 from sclip_plugin.storage.location import Location
 
 
-def folder_faults(root: Location, findings: Mapping[Part, Findings]) -> Iterator[Fault]:
+def folder_faults(root: Location, findings: Mapping[Part, Findings], engine: Engine) -> Iterator[Fault]:
     """A conversion that did not end, files that do not say what the shards hold, evaluation images in training."""
     if unfinished(root):
         yield Fault("unfinished: run the same sclip convert again", str(root / PROGRESS))
@@ -26,7 +27,7 @@ def folder_faults(root: Location, findings: Mapping[Part, Findings]) -> Iterator
             yield Fault("sizes.json does not say what the shards hold", str(sizes))
         if part.kind in (layout.VAL, layout.CLASSES):
             yield from _evaluation_faults(part)
-    yield from leak_faults(root)
+    yield from leak_faults(root, engine)
 
 
 def _evaluation_faults(part: Part) -> Iterator[Fault]:

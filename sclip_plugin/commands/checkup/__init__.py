@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sclip_plugin.commands.flags.evaluation import device_of
+from sclip_plugin.commands.flags.numbers import MOST_WORKERS, check_positive
 from sclip_plugin.commands.flags.paths import named_path
-from sclip_plugin.commands.flags.shards import MOST_WORKERS, check_positive
 from sclip_plugin.errors import DataError, UsageError
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.evaluation.features import Encoder, encoded_batches
 from sclip_plugin.evaluation.models import Preprocess
 from sclip_plugin.inspection.pictures import Picture
-from sclip_plugin.shards.threads import in_threads
+from sclip_plugin.shards.engines.local import Threads
 
 FORWARD: Final = 64  # images in a forward pass
 THUMBNAIL: Final = 160  # pixels of the longer side of what is kept to be looked at; a few kilobytes an image
@@ -125,7 +125,7 @@ def read_part(
     skipped: Counter[str] = Counter()
     features: list[Tensor] = []
     kept: list[tuple[Picture, str | None]] = []
-    loaded = in_threads(lambda members: _load(members, paired, preprocess), plan.members(), workers)
+    loaded = Threads(workers).map(lambda members: _load(members, paired, preprocess), plan.members())
     shown = tqdm(
         loaded, total=int(plan.quotas.sum()), desc=f"encoding {shards.flag}", unit="image", disable=None, leave=False
     )

@@ -1,10 +1,11 @@
 """The flags that `sclip convert` and `sclip split` share: how samples are split, and how shards are written."""
 
 import argparse
-import os
 from dataclasses import dataclass
 from typing import Final
 
+from sclip_plugin.commands.flags.engine import add_engine_arguments, add_workers_argument, check_engine, seen
+from sclip_plugin.commands.flags.numbers import check_positive
 from sclip_plugin.errors import UsageError
 from sclip_plugin.storage.location import Location
 from sclip_plugin.storage.outputs import writable
@@ -12,7 +13,6 @@ from sclip_plugin.storage.outputs import writable
 VAL_RATIO: Final = 0.1  # ours
 PAIRED_RATIO: Final = 1.0  # every caption is kept; fewer are for studies of scarcity
 SEED: Final = 0
-MOST_WORKERS: Final = 1024  # ours: far more threads than help, and few enough for the system
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,11 @@ class ShardFlags:
     Attributes:
         shards: how many of them paired and unpaired have each; None where the user did not say.
         shard_size: samples in each; None where the user did not say.
-        workers: threads; the bytes are the same for any number.
         overwrite: whether shards that were made with other options or input are replaced.
     """
 
     shards: int | None
     shard_size: int | None
-    workers: int
     overwrite: bool
 
 
@@ -85,14 +83,9 @@ def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="samples in a shard (default: 1000, but at least 4 shards if they fill)",
     )
-    add(
-        "--workers",
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        metavar="N",
-        help="threads; the bytes are the same for any number (default: cores, at most 8)",
-    )
+    add_workers_argument(parser)
     add("--overwrite", action="store_true", help="replace shards that were made with other options or input")
+    add_engine_arguments(parser)
 
 
 def split_flags(args: argparse.Namespace) -> SplitFlags:
@@ -123,14 +116,13 @@ def shard_flags(args: argparse.Namespace) -> ShardFlags:
     """The values of `add_shard_arguments`.
 
     Raises:
-        UsageError: a number is below 1, there are too many workers, or both --shards and --shard-size are given.
+        UsageError: a number is out of its range, a flag of engines has no meaning, or --shards and --shard-size are
+            both given.
     """
-    flags = ShardFlags(args.shards, args.shard_size, args.workers, args.overwrite)
+    flags = ShardFlags(args.shards, args.shard_size, args.overwrite)
+    check_engine(args)
     check_positive("--shards", flags.shards)
     check_positive("--shard-size", flags.shard_size)
-    check_positive("--workers", flags.workers)
-    if flags.workers > MOST_WORKERS:
-        raise UsageError(f"--workers must be at most {MOST_WORKERS}, got {flags.workers}")
     if flags.shards and flags.shard_size:
         raise UsageError("--shards and --shard-size exclude each other")
     return flags
@@ -145,14 +137,4 @@ def output_folder(args: argparse.Namespace) -> Location:
     """
     if not args.out:
         raise UsageError("--out must name a folder")
-    return writable(args.out, "--out")
-
-
-def check_positive(flag: str, value: int | None) -> None:
-    """Refuse a number below 1.
-
-    Raises:
-        UsageError: the number is given and below 1; the message names the flag.
-    """
-    if value is not None and value < 1:
-        raise UsageError(f"{flag} must be at least 1, got {value}")
+    return writable(seen(args, args.out), "--out")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sclip_plugin.commands.export import check_license
-from sclip_plugin.commands.flags.shards import check_positive
+from sclip_plugin.commands.flags.numbers import check_positive
 from sclip_plugin.commands.run.arms import ARMS, KEYWORDS_OF
 from sclip_plugin.data.shard_list import count_samples, expand
 from sclip_plugin.errors import DataError, UsageError

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from sclip_plugin.cli import main
-from sclip_plugin.shards.conversion import writer
+from sclip_plugin.shards.conversion import shard_task
 from tests.helpers.conversion import (
     check_counts,
     convert,
@@ -215,7 +215,7 @@ def test_workers_and_repetition_change_no_byte(root, tmp_path):
 
 def test_shards_are_the_same_whatever_the_blocks(root, tmp_path, monkeypatch):
     assert convert(root, tmp_path / "one") == 0  # each shard fits into one block
-    monkeypatch.setattr(writer, "BLOCK", 1500)  # a few images
+    monkeypatch.setattr(shard_task, "BLOCK", 1500)  # a few images
     assert convert(root, tmp_path / "many") == 0
     assert tree(tmp_path / "many") == tree(tmp_path / "one")
 

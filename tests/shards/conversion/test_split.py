@@ -17,6 +17,7 @@ from sclip_plugin.shards.conversion.split import (
     assign_keys,
     split,
 )
+from sclip_plugin.shards.engines.local import Threads
 from sclip_plugin.shards.images import Verdict
 from sclip_plugin.shards.locator import FileImage
 from sclip_plugin.shards.sample import Sample, Tally
@@ -147,7 +148,7 @@ def test_images_of_val_that_are_in_training_too_are_left_out(index_of, tmp_path)
     (tmp_path / "3.copy").write_bytes(b"9")
     index = index_of(samples, fingerprint=b"same")
     tally, skipped = Tally(), Counter()
-    equal = find_equal(index, 2, tally)
+    equal = find_equal(index, Threads(2), tally)
     assert equal == [["0.jpg", "4.jpg"], ["1.jpg", "5.jpg"], ["2.jpg", "6.jpg"]]
     assert sum(tally.notes.values()) == 3
     split(index, Ratios(0, 1, 0), skipped)
@@ -206,7 +207,7 @@ def test_memory_does_not_grow_with_the_samples(tmp_path):
     try:
         for n in range(count):
             index.add(Sample(f"folder/{n:06d}.jpg", FileImage(f"/x/{n:06d}.jpg"), [f"{n} " + "word " * 160]), tally)
-        for some in index.uninspected():
+        for some in index.uninspected(256):
             index.judge([(number, Verdict("jpg", "", number)) for number, _ in some])
         assign_keys(index)
         split(index, Ratios(0.1, 0.5, 0), tally.skipped_images)

@@ -293,7 +293,6 @@ def test_extraction_from_python_needs_no_command_line():
     ("make", "message"),
     [
         (lambda: PhraseOptions(max_words=0), "max_words must be at least 1, got 0"),
-        (lambda: PhraseOptions(workers=0), "workers must be at least 1, got 0"),
         (lambda: PhraseOptions(language="xx"), "language must be one of .*, got 'xx'"),
         (lambda: ExtractionOptions(top=0), "top must be at least 1, got 0"),
         (lambda: ExtractionOptions(min_count=0), "min_count must be at least 1, got 0"),

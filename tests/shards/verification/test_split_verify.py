@@ -68,7 +68,7 @@ def test_captions_that_were_hidden_before_are_told(root, tmp_path, capsys):
 
 
 def test_an_interrupted_split_continues(root, tmp_path, monkeypatch):
-    import sclip_plugin.shards.conversion.writer as writer
+    import sclip_plugin.shards.conversion.shard_task as writer
 
     write, left = writer.write_shard, [2]
 
