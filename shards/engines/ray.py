@@ -6,6 +6,7 @@ number of items and results, whatever their number in all. Needs ray: `pip insta
 
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 AHEAD: Final = 4  # ours: items under way or waiting, as a multiple of the cluster's cores
 IMAGES: Final = 2048  # ours: a task costs about a millisecond beside the work on them
+CALL_SECONDS: Final = 10  # ours: within which a cluster must take a connection
 RETRIES: Final = 5  # ours: times that an item is done again whose worker or machine was lost
 
 
@@ -102,12 +104,14 @@ class RayEngine:
 
         machines = [one for one in ray.nodes() if one["Alive"]]
         there = (NodeAffinitySchedulingStrategy(one["NodeID"], soft=False) for one in machines)
-        task = ray.remote(_ask_machine).options(num_cpus=0)
-        answers = [task.options(scheduling_strategy=place).remote(places) for place in there]
+        task = ray.remote(_ask_machine)
+        answers = [task.options(num_cpus=0, scheduling_strategy=place).remote(places) for place in there]
         for machine, answer in zip(machines, answers):
             name = machine["NodeManagerHostname"]
             try:
                 version, missing = ray.get(answer)
+            except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+                continue  # it was lost a moment ago, and Ray has just learned of it
             except ray.exceptions.RayError as error:
                 raise UsageError(f"--engine ray: {name}: sclip-plugin does not run there: {_reason(error)}") from None
             if version != __version__:
@@ -159,6 +163,21 @@ def _ray() -> ModuleType:
     return ray
 
 
+def _call_up(address: str | None) -> None:
+    """See that somebody listens at HOST:PORT: where nobody does, Ray tries for a minute and ends the process.
+
+    Raises:
+        UsageError: nobody does.
+    """
+    host, _, port = (address or "").rpartition(":")
+    if not host or "://" in host or not port.isdecimal():
+        return  # "auto", or an address of Ray's client: these fail at once
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CALL_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"--address {address}: no Ray cluster answers: {error}") from None
+
+
 @contextmanager
 def connected(address: str | None, workers: int | None = None) -> Iterator[RayEngine]:
     """The engine of a cluster, to which this process is connected meanwhile.
@@ -172,7 +191,9 @@ def connected(address: str | None, workers: int | None = None) -> Iterator[RayEn
         UsageError: ray is not installed, or there is no cluster at the address.
     """
     ray = _ray()
-    own = address is None and "RAY_ADDRESS" not in os.environ
+    address = address or os.environ.get("RAY_ADDRESS")
+    own = address is None
+    _call_up(address)
     options: dict[str, object] = {"include_dashboard": False} if own else {"address": address}
     try:
         ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
