@@ -10,7 +10,8 @@ from tqdm import tqdm
 from sclip_plugin.shards.conversion.index import Located, SampleIndex
 from sclip_plugin.shards.engines.engine import Engine
 from sclip_plugin.shards.images import Transform, Verdict, fingerprint_of, inspect
-from sclip_plugin.shards.locator import Locator, open_image
+from sclip_plugin.shards.locator import StoredImage
+from sclip_plugin.shards.neighbours import open_images
 from sclip_plugin.shards.sample import Tally
 from sclip_plugin.shards.shard_images import trained_digests
 from sclip_plugin.storage.location import Location
@@ -40,12 +41,12 @@ def examine(index: SampleIndex, transform: Transform, check: bool, engine: Engin
 
 
 def _verdicts(transform: Transform, check: bool, some: Located) -> list[tuple[int, Verdict]]:
-    return [(number, _verdict(place, transform, check)) for number, place in some]
+    return [(number, _verdict(image, transform, check)) for number, image in open_images(some)]
 
 
-def _verdict(place: Locator, transform: Transform, check: bool) -> Verdict:
-    verdict = inspect(open_image(place), transform, check)
-    return replace(verdict, recode="pixel array") if place.form == "pixels" and not verdict.fault else verdict
+def _verdict(image: StoredImage, transform: Transform, check: bool) -> Verdict:
+    verdict = inspect(image, transform, check)
+    return replace(verdict, recode="pixel array") if image.locator.form == "pixels" and not verdict.fault else verdict
 
 
 def fingerprint(index: SampleIndex, engine: Engine) -> None:
@@ -58,8 +59,7 @@ def fingerprint(index: SampleIndex, engine: Engine) -> None:
 
 def _fingerprints(some: Located) -> list[tuple[int, bytes]]:
     found = []
-    for number, place in some:
-        image = open_image(place)
+    for number, image in open_images(some):
         with image.open() as file:
             found.append((number, fingerprint_of(file, image.size)))
     return found
@@ -79,7 +79,7 @@ def find_equal(index: SampleIndex, engine: Engine, tally: Tally) -> list[list[st
 
 
 def _hashes(some: Located) -> list[tuple[int, bytes]]:
-    return [(number, hashlib.sha256(open_image(place).read()).digest()) for number, place in some]
+    return [(number, hashlib.sha256(image.read()).digest()) for number, image in open_images(some)]
 
 
 def leave_out_trained(index: SampleIndex, part: str, root: Location, engine: Engine) -> int:
