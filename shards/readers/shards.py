@@ -10,7 +10,7 @@ from sclip_plugin.shards import layout
 from sclip_plugin.shards.readers.base import Description
 from sclip_plugin.shards.readers.jsonfile import read_object
 from sclip_plugin.shards.readers.parts import Parted
-from sclip_plugin.shards.readers.webdataset import TarSample, tar_samples
+from sclip_plugin.shards.readers.webdataset import tar_samples
 from sclip_plugin.shards.sample import Sample, Tally
 from sclip_plugin.shards.seen_keys import SeenKeys
 from sclip_plugin.storage import places
@@ -32,28 +32,22 @@ class _Shard:
     def samples(self, tally: Tally) -> Iterator[Sample]:
         """The samples, in order."""
         for found in tar_samples(self.path, tally):
-            yield from self._sample(found, tally)
-
-    def _sample(self, found: TarSample, tally: Tally) -> Iterator[Sample]:
-        fields, image, source = found.fields(), found.image(tally), found.about.get("source")
-        if image is None:
-            fields.skip_image("no image in its sample", tally)
-        elif not isinstance(source, str) or not source:
-            fields.skip_image("no source in its .json", tally)
-        elif fields.fault:
-            fields.skip_image(fields.fault, tally)
-        else:
-            fields.count(tally)
+            said = found.about.get("source")
+            source = said if isinstance(said, str) else ""
+            usable = found.usable(tally, "" if source else "no source in its .json")
+            if usable is None:
+                continue
+            fields, suffix, image = usable
             yield Sample(
                 source,
-                image[1],
+                image,
                 fields.captions,
                 label=fields.label,
                 group=fields.group,
                 split=self.split,
                 where=f"{self.path}: {found.key}",
                 key=found.key,
-                suffix=image[0],
+                suffix=suffix,
             )
 
 

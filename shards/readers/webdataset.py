@@ -55,6 +55,20 @@ class TarSample:
             tally.skip_image(FURTHER)
         return next(iter(self.images.items()), None)
 
+    def usable(self, tally: Tally, fault: str = "") -> tuple[Fields, str, SliceImage] | None:
+        """(what it says, suffix, image), counted as read; None where it cannot be used, counted under the reason.
+
+        Args:
+            tally: of the reader.
+            fault: what the reader has against it.
+        """
+        fields, image = self.fields(), self.image(tally)
+        if image is None or fault or fields.fault:
+            fields.skip_image("no image in its sample" if image is None else fault or fields.fault, tally)
+            return None
+        fields.count(tally)
+        return fields, *image
+
     def fields(self) -> Fields:
         """What the sample says: its captions are `captions` of the JSON, else the text, else `caption` of the JSON."""
         about = {role: self.about.get(role) for role in ("label", "group", "split")}
@@ -82,19 +96,13 @@ class _Tar:
     def samples(self, tally: Tally) -> Iterator[Sample]:
         """The samples, in order."""
         for found in tar_samples(self.path, tally):
-            yield from self._sample(found, tally)
-
-    def _sample(self, found: TarSample, tally: Tally) -> Iterator[Sample]:
-        fields, image = found.fields(), found.image(tally)
-        if image is None:
-            fields.skip_image("no image in its sample", tally)
-        elif fields.fault:
-            fields.skip_image(fields.fault, tally)
-        else:
-            fields.count(tally)
+            usable = found.usable(tally)
+            if usable is None:
+                continue
+            fields, suffix, image = usable
             yield Sample(
-                f"{self.prefix}{found.key}.{image[0]}",
-                image[1],
+                f"{self.prefix}{found.key}.{suffix}",
+                image,
                 fields.captions,
                 label=fields.label or self._class(found.class_text),
                 group=fields.group,
