@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from sclip_plugin.locking import alive
+
 _ASIDE = re.compile(r"\.(.+)\.(\d{1,10})\.tmp")
 
 
@@ -21,18 +23,11 @@ def remove_leftovers(folder: Path, patterns: Iterable[str], alone: bool = False)
     wanted = tuple(patterns)
     for path in folder.glob(".*.tmp"):
         found = _ASIDE.fullmatch(path.name)
-        if found and any(fnmatchcase(found[1], pattern) for pattern in wanted) and (alone or not _alive(int(found[2]))):
+        wants = found and any(fnmatchcase(found[1], pattern) for pattern in wanted)
+        if found and wants and (alone or not _elsewhere(int(found[2]))):
             path.unlink(missing_ok=True)
 
 
-def _alive(process: int) -> bool:
+def _elsewhere(process: int) -> bool:
     """Whether another process of this number is running, which may still be writing."""
-    if process == os.getpid():
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # somebody else's, or no number of a process
-        return True
-    return True
+    return process != os.getpid() and alive(process)

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeAlias
 
-from sclip_plugin.storage import objects
+from sclip_plugin.storage import lease, objects
 from sclip_plugin.storage.remote_file import RemoteFile
 from sclip_plugin.storage.urls import WEB, is_url, plain, scheme
 
@@ -86,6 +86,7 @@ class RemotePath:
     def unlink(self, missing_ok: bool = False) -> None:
         if not missing_ok and not self.exists():
             raise FileNotFoundError(f"{self.url}: no such object")
+        lease.check(self.url)
         objects.remove(self.url)
 
     def iterdir(self) -> Iterator["RemotePath"]:

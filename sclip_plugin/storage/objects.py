@@ -100,6 +100,35 @@ def put(url: str, file: Path) -> None:
     ask(url, "put_file", check, source=str(file), seconds=seconds)
 
 
+def create(url: str, data: bytes) -> None:
+    """Send a few bytes as an object where there is none; one that is there stays, if the store can look by itself.
+
+    Whoever must know whose object is there afterwards reads it.
+
+    Raises:
+        OSError: the store gives no access.
+        StoreDown: the store does not answer.
+    """
+    try:
+        ask(url, "pipe_file", data=data, mode="create")
+    except FileExistsError:
+        pass
+    except PermissionError:
+        raise
+    except OSError:  # the store, or its package, does not know this mode
+        replace(url, data)
+
+
+def replace(url: str, data: bytes) -> None:
+    """Send a few bytes as an object, in place of one that is there.
+
+    Raises:
+        OSError: the store gives no access.
+        StoreDown: the store does not answer.
+    """
+    ask(url, "pipe_file", data=data)
+
+
 def remove(url: str) -> None:
     """Remove an object; nothing where there is none.
 

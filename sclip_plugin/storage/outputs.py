@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from sclip_plugin.atomic import atomic_file
 from sclip_plugin.errors import DataError, UsageError
-from sclip_plugin.storage import objects
+from sclip_plugin.storage import lease, objects
 from sclip_plugin.storage.location import Location, RemotePath, location
 from sclip_plugin.storage.urls import WEB, filesystem, scheme
 
@@ -37,7 +37,8 @@ def whole_file(path: Location) -> Iterator[BinaryIO]:
     """A file that is put into its place when the block ends without an error.
 
     Raises:
-        DataError: it cannot be written, or not be sent; nothing of it is left then.
+        DataError: it cannot be written, or not be sent, or this process has lost the lease of the folder; nothing of it
+            is left then.
     """
     if not isinstance(path, RemotePath):
         with atomic_file(path) as file:
@@ -50,6 +51,7 @@ def whole_file(path: Location) -> Iterator[BinaryIO]:
                 yield file
         except OSError as error:
             raise DataError(f"{aside}: {error.strerror or error}") from None
+        lease.check(path.url)
         try:
             objects.put(path.url, aside)
         except OSError as error:

@@ -5,6 +5,7 @@ is busy, a body that ends too early) is asked for again, logged, and counted (`t
 the error is a `StoreDown`, which is a `DataError`, so that a command and a training run end with one line.
 """
 
+import errno
 import logging
 import time
 from collections import Counter
@@ -62,6 +63,8 @@ def ask(
     check: Callable[[T], None] | None = None,
     source: str | None = None,
     seconds: float | None = None,
+    pauses: tuple[float, ...] | None = None,
+    data: bytes | None = None,
     **arguments: object,
 ) -> T:
     """What a method of the URL's filesystem returns, asked for again where it fails.
@@ -72,6 +75,8 @@ def ask(
         check: looks at the answer; raises where it must be asked for again.
         source: the method's argument before that one, if it has one.
         seconds: after which a try is given up; None: `ANSWER_SECONDS`.
+        pauses: seconds before each repetition; None: `PAUSES`.
+        data: the method's argument after the name, if it has one; packages call it differently.
         arguments: the method's other ones.
 
     Raises:
@@ -79,17 +84,19 @@ def ask(
         StoreDown: the store gave no answer to any try.
         UsageError, DataError: as `urls.filesystem` does.
     """
-    for pause in (*PAUSES, None):
+    pauses = PAUSES if pauses is None else pauses
+    before, after = (source,) if source else (), (data,) if data is not None else ()
+    for pause in (*pauses, None):
         try:
-            return _asked(url, name, check, (source,) if source else (), seconds or ANSWER_SECONDS, arguments)
+            return _asked(url, name, check, before, after, seconds or ANSWER_SECONDS, arguments)
         except _HOPELESS as error:
             raise _plain(url, error) from None
         except Exception as error:  # every package has errors of its own
             if _refused(error):
                 raise _plain(url, error) from None
             if pause is None:
-                tries = len(PAUSES) + 1
-                raise StoreDown(f"{url}: the store does not answer, asked {tries} times: {words(error)}") from None
+                tries = f"{len(pauses) + 1} times" if pauses else "once"
+                raise StoreDown(f"{url}: the store does not answer, asked {tries}: {words(error)}") from None
             _troubles[REPEATED] += 1
             logging.warning(f"sclip_plugin: {url}: {words(error)}; asked again in {pause:g} s")
             time.sleep(pause)
@@ -101,6 +108,7 @@ def _asked(
     name: str,
     check: Callable[[T], None] | None,
     before: tuple[str, ...],
+    after: tuple[bytes, ...],
     seconds: float,
     arguments: dict[str, object],
 ) -> T:
@@ -110,9 +118,9 @@ def _asked(
     system, path = filesystem(url)
     began = time.monotonic()
     if isinstance(system, AsyncFileSystem):
-        found: T = sync(system.loop, getattr(system, f"_{name}"), *before, path, timeout=seconds, **arguments)
+        found: T = sync(system.loop, getattr(system, f"_{name}"), *before, path, *after, timeout=seconds, **arguments)
     else:
-        found = getattr(system, name)(*before, path, **arguments)
+        found = getattr(system, name)(*before, path, *after, **arguments)
     if check is not None:
         check(found)
     if (took := time.monotonic() - began) > SLOW_SECONDS * max(1, seconds / ANSWER_SECONDS):
@@ -123,6 +131,8 @@ def _asked(
 
 def _refused(error: Exception) -> bool:
     """Whether a store has answered, and has said no."""
+    if _is_taken(error) or getattr(error, "errno", None) == errno.ENOSYS:  # there is an object; an unknown condition
+        return True
     if any(part in type(error).__name__ for part in _WITHOUT_ACCESS):
         return True
     status = getattr(error, "status", None) or getattr(error, "code", None)
@@ -130,10 +140,19 @@ def _refused(error: Exception) -> bool:
     return isinstance(status, int) and 400 <= status < 500 and status not in _MAY_PASS
 
 
+def _is_taken(error: Exception) -> bool:
+    """Whether an object was not created because there is one; S3 servers say so in more ways than s3fs knows."""
+    answer = getattr(error.__cause__, "response", None)
+    refused = isinstance(answer, dict) and answer.get("Error", {}).get("Code") == "PreconditionFailed"
+    return isinstance(error, FileExistsError) or refused
+
+
 def _plain(url: str, error: Exception) -> Exception:
     """An error of any package as one of Python's own, or of ours."""
     if isinstance(error, SClipError):
         return error
+    if _is_taken(error):
+        return FileExistsError(f"{url}: there is such an object")
     kinds = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
     kind = next((kind for kind in kinds if isinstance(error, kind)), OSError)
     return kind(f"{url}: {'no such object' if kind is FileNotFoundError else words(error)}")

@@ -16,6 +16,7 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.locking import locked
 from sclip_plugin.shards.conversion.index import SampleIndex
 from sclip_plugin.shards.conversion.writer import PROGRESS
+from sclip_plugin.storage.lease import lease
 from sclip_plugin.storage.location import Location, RemotePath
 
 INDEX: Final = "index.sqlite"
@@ -27,18 +28,22 @@ LOCK: Final = "lock"
 def workspace(root: Location) -> Iterator[tuple[SampleIndex, Path]]:
     """An empty index, and a folder for spooled images that is made when it is needed, both below `root`.
 
-    Where `root` is in a store they are in the folder for temporary files, and nobody is kept from converting there at
-    the same time.
+    Where `root` is in a store they are in the folder for temporary files, and a lease stands for the lock
+    (`storage/lease.py`).
 
     What a killed run left of them is removed first. At the end both are removed, and so are the folders that this
     function made and that are empty then.
 
     Raises:
         UsageError: another process converts into `root`.
-        DataError: `root` is no folder, or the index cannot be written.
+        DataError: `root` is no folder, the index cannot be written, or a store does not take the lease.
     """
     if isinstance(root, RemotePath):
-        with tempfile.TemporaryDirectory(prefix="sclip-") as aside, _index(Path(aside) / INDEX) as index:
+        with (
+            lease(root.url, f"{root.url}/{PROGRESS}/{LOCK}", _busy(root)),
+            tempfile.TemporaryDirectory(prefix="sclip-") as aside,
+            _index(Path(aside) / INDEX) as index,
+        ):
             yield index, Path(aside) / SPOOL
         return
     if os.path.lexists(root) and not root.is_dir():
@@ -46,7 +51,7 @@ def workspace(root: Location) -> Iterator[tuple[SampleIndex, Path]]:
     made = [folder for folder in (*reversed(root.parents), root) if not folder.exists()]
     scratch = root / PROGRESS
     try:
-        with locked(scratch / LOCK, f"--out: {root}: another sclip convert or sclip split is at work there"):
+        with locked(scratch / LOCK, _busy(root)):
             shutil.rmtree(scratch / SPOOL, ignore_errors=True)
             try:
                 with _index(scratch / INDEX) as index:
@@ -57,6 +62,10 @@ def workspace(root: Location) -> Iterator[tuple[SampleIndex, Path]]:
         for folder in (scratch, *reversed(made)):
             with suppress(OSError):
                 os.rmdir(folder)
+
+
+def _busy(root: Location) -> str:
+    return f"--out: {root}: another sclip convert or sclip split is at work there"
 
 
 @contextmanager

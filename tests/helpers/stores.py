@@ -149,6 +149,7 @@ class ScriptedFileSystem(MemoryFileSystem):
     @classmethod
     def forget(cls) -> None:
         cls.store.clear()
+        cls.pseudo_dirs[:] = [""]
         cls.calls.clear()
         cls.script.clear()
         cls.short = 0
