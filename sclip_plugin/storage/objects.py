@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from sclip_plugin.storage.patience import ANSWER_SECONDS, ShortBody, ask
 from sclip_plugin.storage.urls import WEB, filesystem, scheme
 
+LISTING_SECONDS: Final = 10 * ANSWER_SECONDS  # ours: a listing is many answers, of some thousand names each
 SENT_AT_LEAST: Final = 4 << 20  # ours: bytes that are sent in the time of an answer, or the way is blocked
 
 
@@ -59,7 +60,8 @@ def listed(folder: str) -> list[Entry]:
     system.invalidate_cache(path)  # what was listed before may have changed
     if scheme(folder) in WEB:
         folder = f"{folder.rstrip('/')}/"  # the folder's own page; its links are relative to it
-    found: list[dict[str, Any]] = ask(folder, "ls", detail=True)
+    found: list[dict[str, Any]] = ask(folder, "ls", detail=True, seconds=LISTING_SECONDS)
+    system.invalidate_cache(path)  # which holds a record of each object
     itself = [one for one in found if str(one["name"]).rstrip("/") == path.rstrip("/")]
     if itself and len(itself) == len(found) and itself[0].get("type") == "file" and itself[0].get("size"):
         raise NotADirectoryError(f"{folder}: an object, not a folder")

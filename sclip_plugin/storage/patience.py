@@ -84,11 +84,12 @@ def ask(
         StoreDown: the store gave no answer to any try.
         UsageError, DataError: as `urls.filesystem` does.
     """
+    limit = seconds or ANSWER_SECONDS
     pauses = PAUSES if pauses is None else pauses
     before, after = (source,) if source else (), (data,) if data is not None else ()
     for pause in (*pauses, None):
         try:
-            return _asked(url, name, check, before, after, seconds or ANSWER_SECONDS, arguments)
+            return _asked(url, name, check, before, after, limit, arguments)
         except _HOPELESS as error:
             raise _plain(url, error) from None
         except Exception as error:  # every package has errors of its own
@@ -96,9 +97,9 @@ def ask(
                 raise _plain(url, error) from None
             if pause is None:
                 tries = f"{len(pauses) + 1} times" if pauses else "once"
-                raise StoreDown(f"{url}: the store does not answer, asked {tries}: {words(error)}") from None
+                raise StoreDown(f"{url}: the store does not answer, asked {tries}: {words(error, limit)}") from None
             _troubles[REPEATED] += 1
-            logging.warning(f"sclip_plugin: {url}: {words(error)}; asked again in {pause:g} s")
+            logging.warning(f"sclip_plugin: {url}: {words(error, limit)}; asked again in {pause:g} s")
             time.sleep(pause)
     raise AssertionError("the last try returns or raises")
 
@@ -158,8 +159,8 @@ def _plain(url: str, error: Exception) -> Exception:
     return kind(f"{url}: {'no such object' if kind is FileNotFoundError else words(error)}")
 
 
-def words(error: Exception) -> str:
+def words(error: Exception, limit: float = ANSWER_SECONDS) -> str:
     """An error on one line; what it is where it says nothing."""
     if isinstance(error, TimeoutError) or type(error).__name__ == "FSTimeoutError":
-        return f"no answer in {ANSWER_SECONDS:g} s" if not str(error) else " ".join(str(error).split())
+        return f"no answer in {limit:g} s" if not str(error) else " ".join(str(error).split())
     return " ".join(str(error).split()) or type(error).__name__

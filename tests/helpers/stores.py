@@ -1,13 +1,14 @@
 """Stores for tests: a real S3 server on the loopback, a server in between that fails on demand, and scripted ones."""
 
 import http.client
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -113,12 +114,72 @@ def in_between(endpoint: str, weather: Weather) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = _Server(("127.0.0.1", 0), Handler)
+    with _serving(Handler) as here:
+        try:
+            yield here
+        finally:
+            weather.over.set()
+
+
+@contextmanager
+def many_shards(count: int, requests: Counter[str]) -> Iterator[str]:
+    """The endpoint of a server that lists `count` shards in `BUCKET`/set as S3 does, 1000 names an answer, fast.
+
+    It also has their `sizes.json`, and counts its requests by method.
+    """
+    names = [f"{number:06d}.tar" for number in range(count)]
+    table = ("{" + ", ".join(f'"{name}": 1000' for name in names) + "}").encode()
+
+    def page(first: int) -> bytes:
+        rows = "".join(
+            f"<Contents><Key>set/{name}</Key><Size>1</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+            f"<ETag>0</ETag><StorageClass>STANDARD</StorageClass></Contents>"
+            for name in names[first : first + 1000]
+        )
+        more = first + 1000 < count
+        rest = f"<NextContinuationToken>{first + 1000}</NextContinuationToken>" if more else ""
+        return (
+            f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{rest}{rows}</ListBucketResult>".encode()
+        )
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            requests[self.command] += 1
+            about = urlsplit(self.path)
+            asked = parse_qs(about.query)
+            if "list-type" in asked and asked.get("prefix") == ["set/"]:
+                status, data = 200, page(int(asked.get("continuation-token", ["0"])[0]))
+            elif about.path == f"/{BUCKET}/set/sizes.json":
+                status, data = 200, table
+            else:
+                status, data = 404, b""
+            if wanted := re.match(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or ""):
+                status, data = 206, data[int(wanted[1]) : int(wanted[2]) + 1]
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(data)
+
+        do_GET = do_HEAD = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with _serving(Handler) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The endpoint of a server on a free port."""
+    server = _Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
-        weather.over.set()
         server.shutdown()
         server.server_close()
 

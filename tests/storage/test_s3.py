@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+from collections import Counter
 from multiprocessing import get_context
 
 import pytest
@@ -18,7 +19,7 @@ from sclip_plugin.errors import DataError
 from sclip_plugin.storage import objects, patience, urls
 from tests.evaluation.sets import model_with_weights
 from tests.helpers.sets import write_classification_set, write_retrieval_set
-from tests.helpers.stores import BUCKET, Weather, in_between, upload
+from tests.helpers.stores import BUCKET, Weather, in_between, many_shards, upload
 from tests.storage.conftest import point_to
 
 
@@ -62,6 +63,26 @@ def test_what_is_not_there_is_refused(s3):
         expand(s3, "--train-data")
     with pytest.raises(DataError, match="--train-data: s3://nobucket/x: no such object"):
         expand("s3://nobucket/x", "--train-data")
+
+
+def test_start_up_asks_about_no_shard_by_itself(s3, monkeypatch):
+    """A folder is a listing, a thousand names an answer; names from braces are no request; two read the table."""
+    requests = Counter()
+    with many_shards(2500, requests) as endpoint:
+        point_to(endpoint, monkeypatch)
+        for pattern, expected in (("set", 3 + 2), ("set/{000000..002499}.tar", 2)):
+            requests.clear()
+            found = ShardSet.of(expand(f"s3://{BUCKET}/{pattern}", "--train-data"))
+            loader = MixedLoader(MixedConfig(found, None, 8, rank=1, world_size=4), tensor, tokens)
+            assert (len(found.shards), found.total, len(loader)) == (2500, 2_500_000, 78125)
+            assert requests.total() == expected
+
+
+def test_a_listing_has_the_time_of_many_answers(s3, monkeypatch):
+    asked = []
+    monkeypatch.setattr(objects, "ask", lambda *_, seconds, **__: asked.append(seconds) or [])
+    objects.listed(s3)
+    assert asked == [300]
 
 
 @pytest.fixture
