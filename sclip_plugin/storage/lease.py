@@ -6,8 +6,8 @@ a lease that looks dead by its date is therefore watched for a while before it i
 been able to renew for that long, or that finds another's name, writes nothing any more (`check`).
 
 What this does not promise: nothing in a store keeps an object from being written. Where the store creates an object
-only if there is none (S3, Google's and Azure's do, by fsspec's mode "create"), two that begin at the same moment are
-told apart at once; elsewhere one of them notices at its next renewal.
+only if there is none (S3 does, by fsspec's mode "create"), two that begin at the same moment are told apart at once;
+elsewhere one of them notices at its next renewal.
 """
 
 import json
