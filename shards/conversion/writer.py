@@ -20,6 +20,7 @@ from sclip_plugin.shards.engines.engine import Engine
 from sclip_plugin.shards.leftovers import remove_leftovers
 from sclip_plugin.shards.manifest import Counts, Manifest, Origin, ShardRecord, ShardStatistics, is_manifest, read_json
 from sclip_plugin.shards.shard_images import in_training
+from sclip_plugin.storage.lease import check
 from sclip_plugin.storage.location import Location, RemotePath, location, tars
 
 PROGRESS: Final = ".progress"
@@ -38,7 +39,9 @@ def write_all(plan: ShardPlan, engine: Engine) -> dict[str, ShardStatistics]:
             tasks = (replace(one, progress=bar.update) for one in tasks)
         for job, done in zip(plan.jobs, engine.writers.map(do, tasks)):
             results[job.name] = done
-            bar.update(job.stop - job.first if engine.remote else 0)
+            if engine.remote:
+                check(str(plan.root / job.name))  # the machines that write do not know of this one's lease
+                bar.update(job.stop - job.first)
     return results
 
 

@@ -6,17 +6,20 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
+from dataclasses import replace
 from itertools import pairwise
 from multiprocessing import get_context
 
+import fsspec
 import pytest
 
 from sclip_plugin.cli import main
 from sclip_plugin.errors import DataError, UsageError
 from sclip_plugin.shards.conversion.pipeline import _spool
 from sclip_plugin.shards.engines.local import Threads
+from sclip_plugin.storage import lease
 from sclip_plugin.storage.location import RemotePath
 from sclip_plugin.storage.outputs import write
 from tests.helpers import formats
@@ -134,8 +137,6 @@ def test_from_a_store_to_a_store(root, whole, tmp_path, s3, ray):
 
 def objects(url: str) -> dict[str, bytes]:
     """{name: bytes} of the objects below a URL."""
-    import fsspec
-
     system, path = fsspec.url_to_fs(url)
     system.invalidate_cache()
     return {name.removeprefix(f"{path}/"): system.cat_file(name) for name in system.find(path)}
@@ -246,10 +247,28 @@ def busy(_: int) -> tuple[float, float]:
     return begun, time.monotonic()
 
 
+def overlap(spans: Iterable[tuple[float, float]]) -> bool:
+    """Whether one of these begins before another one has ended."""
+    return any(begin < end for (_, end), (begin, _) in pairwise(sorted(spans)))
+
+
 def test_workers_bound_the_tasks_at_a_time(ray, cluster):
-    with engine.connected(cluster.address, workers=1) as found:
-        spans = sorted(found.map(busy, range(6)))
-    assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
+    with engine.connected(cluster.address) as found:
+        assert overlap(found.map(busy, range(60)))  # the workers of all nodes are there by then
+        assert not overlap(replace(found, workers=1).map(busy, range(12)))
+
+
+def test_a_run_that_loses_its_lease_stops(root, s3, ray, monkeypatch, capsys):
+    def rob() -> None:
+        fsspec.filesystem("s3").rm_file(f"{s3}/robbed/.progress/lock")
+        (held,) = lease._held
+        held.renew()  # as it does twice a minute
+
+    taken = after(9, rob, monkeypatch)
+    assert convert(root, f"{s3}/robbed", *FLAGS, *ray) == 1
+    assert "s3://bucket/robbed: this run stops: its lease was removed" in capsys.readouterr().err
+    assert taken[0] == 9  # at once, and not where the manifest would be written
+    assert not fsspec.filesystem("s3").exists(f"{s3}/robbed/manifest.json")
 
 
 def test_spooled_images_lie_where_other_machines_find_them(tmp_path):
