@@ -4,7 +4,7 @@
 # make compat  every open_clip release × route: trains, evaluates, alike? (fetches their wheels into build/compat)
 # make demo    the whole way on embedded emoji: convert, keywords, train, evaluate, a picture
 # make fuzz    2,000 tries with broken input of every kind: a table, and each failure with its seed (SEED=7 TRIES=500 choose)
-# make bench   all benchmarks, side by side with stock open_clip, some six minutes on an idle machine; figures in build/bench
+# make bench   all benchmarks, side by side with stock open_clip, some seven minutes on an idle machine; figures in build/bench
 # Each makes its own .venv; PYTHON chooses the interpreter it is made with.
 
 PYTHON ?= python3
@@ -48,6 +48,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/loader.py --json build/bench/loader.json
 	$(BIN)/python benchmarks/keywords.py --json build/bench/keywords.json
 	$(BIN)/python benchmarks/shards.py --images 5000 --json build/bench/shards.json
+	$(BIN)/python benchmarks/engines.py --images 20000 --json build/bench/engines.json
 	$(BIN)/python benchmarks/startup.py --json build/bench/startup.json
 	$(BIN)/python benchmarks/memory.py --json build/bench/memory.json
 

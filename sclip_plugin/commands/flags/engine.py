@@ -11,6 +11,7 @@ from sclip_plugin.errors import UsageError
 from sclip_plugin.shards.engines.engine import Engine
 from sclip_plugin.shards.engines.local import Threads
 from sclip_plugin.storage.places import absolute
+from sclip_plugin.storage.urls import plain
 
 LOCAL, RAY = "local", "ray"
 ENGINES: Final = (LOCAL, RAY)
@@ -53,7 +54,7 @@ def check_engine(args: argparse.Namespace) -> None:
 
 def seen(args: argparse.Namespace, place: str) -> str:
     """A place as those who do the work find it: a cluster needs paths from the root on."""
-    return absolute(place) if args.engine == RAY else place
+    return absolute(plain(place)) if args.engine == RAY else place
 
 
 @contextmanager

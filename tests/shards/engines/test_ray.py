@@ -107,6 +107,9 @@ def test_paths_are_relative_to_the_command_and_not_to_a_worker(root, whole, tmp_
     assert main(["convert", "captions.csv", "--images", "photos", "--out", "relative", *flags]) == 0
     assert tree(root / "relative") == tree(whole)
     shutil.rmtree(root / "relative")
+    by_url = ["convert", f"file://{root}/captions.csv", "--images", f"file://{root}/photos"]
+    assert main([*by_url, "--out", f"file://{tmp_path}/out", *flags]) == 0
+    assert tree(tmp_path / "out") == tree(whole)
 
 
 def test_split_verify_and_keywords_give_what_they_give_here(whole, tmp_path, ray, capsys):
