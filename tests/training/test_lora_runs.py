@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.evaluation.sets import model_with_weights
 from tests.helpers.hosts import VERSION
@@ -79,6 +80,21 @@ def test_the_checkpoint_is_plain_and_measures_what_the_run_measured(run, start):
     for name in ("image_retrieval_recall@1", "text_retrieval_recall@5"):
         assert name in json.dumps(found)
         assert f'"{name}": {last[name]}' in json.dumps(found)
+
+
+def test_what_comes_after_training_takes_the_run_as_any_other(run, tmp_path):
+    """The point of WiSE-FT at alpha 1 is the checkpoint itself, and so is what is exported."""
+    from sclip_plugin.cli import main
+
+    _, logs, flags = run
+    points = ("--alphas", "0,1", "--retrieval", f"val={flags['val_data']}")
+    assert main(["wiseft", str(logs / "run"), *points, "--out", str(tmp_path / "wise.pt")]) == 0
+    assert main(["export", str(logs / "run"), "--out", str(tmp_path / "model")]) == 0
+    exported = load_file(tmp_path / "model" / "open_clip_model.safetensors")
+    assert exported.keys() == weights(logs, 3).keys()
+    for name, tensor in weights(logs, 3).items():
+        assert torch.equal(tensor, exported[name]), name
+    assert "--lora-rank" in (tmp_path / "model" / "README.md").read_text()
 
 
 def test_a_run_that_goes_on_is_as_an_unbroken_one(run, shards, start, tmp_path):
