@@ -198,7 +198,8 @@ def connected(address: str | None, workers: int | None = None) -> Iterator[RayEn
     try:
         ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        raise UsageError(f"--address {address}: no Ray cluster answers: {_reason(error)}") from None
+        hint = "" if own or "RAY_AUTH_MODE" in os.environ else "; one that asks for a token needs RAY_AUTH_MODE=token"
+        raise UsageError(f"--address {address}: no Ray cluster answers: {_reason(error)}{hint}") from None
     try:
         yield RayEngine(workers)
     finally:
