@@ -27,7 +27,7 @@ class Engine(Protocol):
         """The engine for items that wait for the disk at their end: where that pays, more of them at a time."""
         ...
 
-    def check(self, places: Sequence[str]) -> None:
+    def check(self, asked: Sequence[str]) -> None:
         """See that all who do the work can do it, and see these places.
 
         Raises:

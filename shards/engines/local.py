@@ -29,7 +29,7 @@ class Threads:
     remote: bool = False
     images: int = IMAGES
 
-    def check(self, places: Sequence[str]) -> None:
+    def check(self, asked: Sequence[str]) -> None:
         """Nothing: this process sees what it sees."""
 
     @property
@@ -54,7 +54,7 @@ class Processes:
     remote: bool = False
     images: int = IMAGES
 
-    def check(self, places: Sequence[str]) -> None:
+    def check(self, asked: Sequence[str]) -> None:
         """Nothing: this process sees what it sees."""
 
     @property

@@ -93,19 +93,20 @@ class RayEngine:
         if self.workers is not None and len(waiting) >= self.workers:
             ray.wait(list(waiting), num_returns=len(waiting) - self.workers + 1)
 
-    def check(self, places: Sequence[str]) -> None:
-        """See that every machine of the cluster has this version of the package, and sees these places.
+    def check(self, asked: Sequence[str]) -> None:
+        """See that every machine has this version of the package, and sees those of these places that this one sees.
 
         Raises:
             UsageError: a machine does not; names it.
         """
         ray = _ray()
+        here = [place for place in asked if places.exists(place)]  # what is nowhere is told by who opens it
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         machines = [one for one in ray.nodes() if one["Alive"]]
         there = (NodeAffinitySchedulingStrategy(one["NodeID"], soft=False) for one in machines)
         task = ray.remote(_ask_machine)
-        answers = [task.options(num_cpus=0, scheduling_strategy=place).remote(places) for place in there]
+        answers = [task.options(num_cpus=0, scheduling_strategy=place).remote(here) for place in there]
         for machine, answer in zip(machines, answers):
             name = machine["NodeManagerHostname"]
             try:
@@ -194,9 +195,9 @@ def connected(address: str | None, workers: int | None = None) -> Iterator[RayEn
     address = address or os.environ.get("RAY_ADDRESS")
     own = address is None
     _call_up(address)
-    options: dict[str, object] = {"include_dashboard": False} if own else {"address": address}
+    options: dict[str, object] = {"address": "local", "include_dashboard": False} if own else {"address": address}
     try:
-        ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
+        ray.init(**options, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         hint = "" if own or "RAY_AUTH_MODE" in os.environ else "; one that asks for a token needs RAY_AUTH_MODE=token"
         raise UsageError(f"--address {address}: no Ray cluster answers: {_reason(error)}{hint}") from None

@@ -218,6 +218,8 @@ def test_faults_of_the_data_are_told_as_here(tmp_path, ray, capsys):
     (tmp_path / "in" / "a.tar").write_bytes(b"no tar" * 1000)
     said = []
     for flags in ((), ray):
+        assert main(["convert", str(tmp_path / "none.tar"), "--out", str(tmp_path / "o"), *flags]) == 1
+        assert "no such file or folder" in capsys.readouterr().err
         assert main(["convert", str(tmp_path / "in" / "a.tar"), "--out", str(tmp_path / "o"), *flags]) == 1
         said.append(capsys.readouterr().err)
     assert said[0] == said[1]
@@ -225,9 +227,12 @@ def test_faults_of_the_data_are_told_as_here(tmp_path, ray, capsys):
 
 
 def test_a_node_must_see_the_places_and_have_this_version(ray, cluster, monkeypatch):
+    unseen = r"--engine ray: \S+ does not see /no/such: give URLs, or paths on a disk that all"
     with engine.connected(cluster.address) as found:
         found.check([os.getcwd()])
-        with pytest.raises(UsageError, match=r"--engine ray: \S+ does not see /no/such: give URLs, or paths on a disk"):
+        found.check(["/no/such"])  # which this machine does not see either
+        with monkeypatch.context() as patch, pytest.raises(UsageError, match=unseen):
+            patch.setattr(engine.places, "exists", lambda place: True)
             found.check([os.getcwd(), "/no/such"])
         monkeypatch.setattr(engine, "__version__", "0.0.0.other")
         with pytest.raises(
@@ -316,3 +321,16 @@ def test_no_cluster_and_no_package(root, tmp_path, capsys, monkeypatch):
     names = ("--method", "classes", "--recipe", "rsicd")
     assert main(["keywords", str(tmp_path), "--out", "k", *names, "--engine", "ray"]) == 2
     assert "--engine has no effect on --method classes" in capsys.readouterr().err
+
+
+def test_a_cluster_of_this_machine_is_a_new_one(monkeypatch):
+    """Ray by itself goes to the last cluster that was started here, and waits for it where it is gone."""
+    import ray
+
+    asked = []
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", lambda **options: asked.append(options["address"]))
+    for address in (None, "auto"):
+        with engine.connected(address):
+            pass
+    assert asked == ["local", "auto"]
