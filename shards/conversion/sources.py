@@ -15,7 +15,7 @@ from sclip_plugin.shards.engines.local import HERE
 from sclip_plugin.shards.readers import make_reader
 from sclip_plugin.shards.readers.base import Options
 from sclip_plugin.shards.readers.folder import FolderReader
-from sclip_plugin.shards.readers.parts import PartedReader
+from sclip_plugin.shards.readers.parts import Parted
 from sclip_plugin.shards.recipes.recipe import Recipe
 from sclip_plugin.shards.sample import Sample, Tally
 from sclip_plugin.storage import places
@@ -125,7 +125,7 @@ def open_sources(selection: SourceSelection, captions: bool, spool: Location, en
         for number, path in enumerate(paths)
     ]
     for source in found:
-        if isinstance(source.reader, PartedReader):
+        if isinstance(source.reader, Parted):
             source.reader.engine = engine
     extra = [
         Source(FolderReader(path, flag="--unpaired-images", classes=False), _base(path))

@@ -9,7 +9,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from dataclasses import dataclass
 from itertools import chain, islice
 from multiprocessing import get_context
-from typing import Final
+from typing import ClassVar, Final
 
 from sclip_plugin.shards.engines.engine import Item, Result
 
@@ -18,19 +18,23 @@ IMAGES: Final = 256  # ours
 
 
 @dataclass(frozen=True)
-class Threads:
-    """For work that releases Python's lock: reading, hashing, codecs. A killed run leaves no child processes.
+class _Here:
+    """What the engines of this machine share.
 
     Attributes:
-        workers: threads.
+        workers: threads, or processes.
     """
 
     workers: int = 1
-    remote: bool = False
-    images: int = IMAGES
+    remote: ClassVar[bool] = False
+    images: ClassVar[int] = IMAGES
 
     def check(self, asked: Sequence[str]) -> None:
-        """Nothing: this process sees what it sees."""
+        """Nothing: this machine sees what it sees."""
+
+
+class Threads(_Here):
+    """For work that releases Python's lock: reading, hashing, codecs. A killed run leaves no child processes."""
 
     @property
     def writers(self) -> "Threads":
@@ -42,20 +46,11 @@ class Threads:
         yield from _in_order(ThreadPoolExecutor(max(1, self.workers)), function, items, self.workers)
 
 
-@dataclass(frozen=True)
-class Processes:
+class Processes(_Here):
     """For work in Python; functions, items and results are pickled.
 
-    Attributes:
-        workers: processes. Where there is one worker, or one item, no process is started.
+    Where there is one worker, or one item, no process is started.
     """
-
-    workers: int = 1
-    remote: bool = False
-    images: int = IMAGES
-
-    def check(self, asked: Sequence[str]) -> None:
-        """Nothing: this process sees what it sees."""
 
     @property
     def writers(self) -> "Processes":

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from sclip_plugin._version import __version__
 from sclip_plugin.errors import DataError, SClipError, UsageError
@@ -57,8 +57,8 @@ class RayEngine:
     """
 
     workers: int | None = None
-    remote: bool = True
-    images: int = IMAGES
+    remote: ClassVar[bool] = True
+    images: ClassVar[int] = IMAGES
 
     @property
     def writers(self) -> "RayEngine":

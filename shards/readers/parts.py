@@ -1,11 +1,10 @@
 """Sources of many files, each of which can be read by itself, and so elsewhere."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol
 
 from sclip_plugin.shards.engines.engine import Engine
 from sclip_plugin.shards.engines.local import HERE
-from sclip_plugin.shards.readers.base import Reader
 from sclip_plugin.shards.readers.files import file_hash
 from sclip_plugin.shards.sample import Sample, Tally
 
@@ -18,23 +17,13 @@ class Part(Protocol):
         ...
 
 
-@runtime_checkable
-class PartedReader(Reader, Protocol):
-    """A reader whose files are read, and hashed, by an engine.
+class Parted:
+    """What readers share whose files are read, and hashed, by an engine.
 
     Attributes:
-        in_parts: True.
         engine: does the work.
     """
 
-    in_parts: ClassVar[bool]
-    engine: Engine
-
-
-class Parted:
-    """What readers of many files share."""
-
-    in_parts: ClassVar[bool] = True
     engine: Engine = HERE
 
     def hashes(self, paths: Sequence[str]) -> list[str]:
